@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rigid transforms as 4x4 arrays that read as multiplication: world_from_camera @ points_camera.
+
+Quaternions are wxyz. numpy and scipy only.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation, Slerp
+
+# Turns OpenGL camera axes (x right, y up, z back) into optical axes (x right, y down, z forward), and back.
+OPTICAL_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+def rotation_from_quat(quat_wxyz: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The rotation matrix [3, 3] of a quaternion wxyz, which is normalised first.
+
+    Raises:
+        ValueError: if the quaternion has no direction (zero or not finite).
+    """
+    quat = np.asarray(quat_wxyz, dtype=np.float64)
+    if quat.shape != (4,) or not np.isfinite(quat).all() or np.linalg.norm(quat) == 0:
+        raise ValueError(f"quat: expected 4 finite numbers wxyz, not all zero, got {quat_wxyz}")
+    return Rotation.from_quat(np.roll(quat, -1)).as_matrix()
+
+
+def quat_from_rotation(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The unit quaternion wxyz, w >= 0, of a rotation matrix [3, 3]."""
+    quat = np.roll(Rotation.from_matrix(rotation).as_quat(), 1)
+    return -quat if quat[0] < 0 else quat
+
+
+def rigid(rotation: NDArray[np.floating], translation: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The transform [4, 4] that rotates by [3, 3], then moves by [3] metres."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = translation
+    return matrix
+
+
+def invert_rigid(transform: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The inverse of a rigid transform [4, 4]: b_from_a of a_from_b."""
+    rotation = transform[:3, :3].T
+    return rigid(rotation, -rotation @ transform[:3, 3])
+
+
+def transform_points(transform: NDArray[np.floating], points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Points [..., 3] carried by a transform [4, 4]."""
+    return points @ transform[:3, :3].T + transform[:3, 3]
+
+
+def interpolate_rigid(
+    before: NDArray[np.floating], after: NDArray[np.floating], fraction: float
+) -> NDArray[np.float64]:
+    """The pose between two, linear in translation and spherical in rotation; fraction in [0, 1]."""
+    rotations = Rotation.from_matrix(np.stack([before[:3, :3], after[:3, :3]]))
+    rotation = Slerp([0.0, 1.0], rotations)(fraction).as_matrix()
+    return rigid(rotation, (1.0 - fraction) * before[:3, 3] + fraction * after[:3, 3])
+
+
+def rotation_angle(transform: NDArray[np.floating]) -> float:
+    """How far a transform [4, 4] turns, in radians, in [0, pi]."""
+    return float(Rotation.from_matrix(transform[:3, :3]).magnitude())

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every exchangeable part by name, one line each; a part's module is imported when the part is made."""
+
+import inspect
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from ccl_lgs_ros.errors import ConfigError
+
+PARTS: dict[str, dict[str, str]] = {
+    "rasterizer": {
+        "gsplat": "rendering.gsplat_cuda:GsplatRasterizer",
+        "numba_cpu": "rendering.numba_cpu:NumbaRasterizer",
+        "torch_reference": "rendering.torch_reference:TorchRasterizer",
+    },
+    "segmenter": {
+        "builtin": "perception.builtin_segmenter:BuiltinSegmenter",
+    },
+    "encoder": {
+        "builtin": "perception.builtin_encoder:BuiltinEncoder",
+    },
+    "associator": {
+        "geometric": "association.geometric:GeometricAssociator",
+    },
+    "fitter": {
+        "online": "codebook.online:OnlineFitter",
+    },
+    "lifter": {
+        "registration": "field.registration:RegistrationLifter",
+    },
+}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The parts of a kind, best first."""
+    return tuple(PARTS[kind])
+
+
+def part_class(kind: str, name: str) -> type:
+    """The class of a part.
+
+    Raises:
+        ConfigError: naming the parts that there are.
+    """
+    parts = PARTS[kind]
+    if name not in parts:
+        near = get_close_matches(name, parts, n=1, cutoff=0.4)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ConfigError(f"there is no {kind} '{name}'; {hint}known: {', '.join(parts)}")
+    module, _, attribute = parts[name].partition(":")
+    return getattr(import_module(f"ccl_lgs_ros.{module}"), attribute)
+
+
+def create(kind: str, name: str, group: Any) -> Any:
+    """The named part, given those options of its config group that its constructor asks for."""
+    cls = part_class(kind, name)
+    wanted = inspect.signature(cls).parameters
+    return cls(**{option: getattr(group, option) for option in wanted if hasattr(group, option)})

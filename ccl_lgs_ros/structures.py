@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nouns that the stages pass to each other: frozen, slotted, their shapes checked when they are made.
+
+Letters: N Gaussians, M segments of one image, T tracks, K codebook entries, D length of a language vector,
+C feature channels, H W image rows and columns.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+LEVELS = ("sp", "wp")  # subpart-part, whole-part
+NONE = -1  # in any index tensor: belongs to nothing
+
+
+def check_shapes(**expected: tuple[Tensor, tuple[int | None, ...]]) -> None:
+    """Raise ValueError unless every tensor has its expected shape; None stands for any length."""
+    for name, (tensor, shape) in expected.items():
+        fits = tensor.ndim == len(shape) and all(
+            want is None or have == want for have, want in zip(tensor.shape, shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gaussians:
+    """The primitives of the map, with parameters stored before their activation."""
+
+    means: Tensor  # [N, 3] metres, world
+    quats: Tensor  # [N, 4] wxyz, any length > 0
+    log_scales: Tensor  # [N, 3] log metres
+    logit_opacities: Tensor  # [N]
+    sh: Tensor  # [N, S, 3], S = (degree + 1)^2, 3DGS convention: colour = 0.5 + basis . sh
+
+    def __post_init__(self) -> None:
+        n = self.means.shape[0]
+        check_shapes(
+            means=(self.means, (n, 3)),
+            quats=(self.quats, (n, 4)),
+            log_scales=(self.log_scales, (n, 3)),
+            logit_opacities=(self.logit_opacities, (n,)),
+            sh=(self.sh, (n, None, 3)),
+        )
+
+    def __len__(self) -> int:
+        return self.means.shape[0]
+
+    @property
+    def scales(self) -> Tensor:  # [N, 3] metres
+        return self.log_scales.exp()
+
+    @property
+    def opacities(self) -> Tensor:  # [N] in (0, 1)
+        return self.logit_opacities.sigmoid()
+
+    @property
+    def sh_degree(self) -> int:
+        return int(self.sh.shape[1] ** 0.5) - 1
+
+    @staticmethod
+    def empty(sh_degree: int = 0) -> "Gaussians":
+        """No Gaussians at all."""
+        return Gaussians(
+            means=torch.zeros(0, 3),
+            quats=torch.zeros(0, 4),
+            log_scales=torch.zeros(0, 3),
+            logit_opacities=torch.zeros(0),
+            sh=torch.zeros(0, (sh_degree + 1) ** 2, 3),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The parameters by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def select(self, which: Tensor) -> "Gaussians":
+        """The Gaussians at an index or boolean mask, in that order."""
+        return Gaussians(**{name: tensor[which] for name, tensor in self.tensors().items()})
+
+    def joined(self, other: "Gaussians") -> "Gaussians":
+        """These Gaussians followed by others; the indices of these do not change."""
+        theirs = other.tensors()
+        return Gaussians(**{name: torch.cat([mine, theirs[name]]) for name, mine in self.tensors().items()})
+
+    def to(self, device: torch.device | str) -> "Gaussians":
+        """The same on another device."""
+        return Gaussians(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+    def detached(self) -> "Gaussians":
+        """The same without gradient history."""
+        return Gaussians(**{name: tensor.detach() for name, tensor in self.tensors().items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rendering:
+    """One view of the Gaussians. Colour and features are blended over black (not divided by alpha)."""
+
+    color: Tensor  # [H, W, 3], 0 to 1 where fully covered
+    depth: Tensor  # [H, W] metres along z: mean over the blend; 0 where alpha is 0
+    alpha: Tensor  # [H, W] in [0, 1]
+    features: Tensor  # [H, W, C], C may be 0
+    is_visible: Tensor  # [N] bool: drawn at least into the image's tiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Votes:
+    """How much each Gaussian showed of each label in one image: one row per (Gaussian, label) pair, once.
+
+    Rows are sorted by Gaussian, then label. A weight is the sum over the label's pixels of the Gaussian's
+    rendering weight (its alpha times the transmittance in front of it).
+    """
+
+    gaussian: Tensor  # [E] int64
+    label: Tensor  # [E] int64 >= 0
+    weight: Tensor  # [E] float32 > 0
+    visibility: Tensor  # [N] float32: the sum of rendering weights over all pixels, labelled or not
+
+    def __post_init__(self) -> None:
+        e = self.gaussian.shape[0]
+        check_shapes(
+            gaussian=(self.gaussian, (e,)),
+            label=(self.label, (e,)),
+            weight=(self.weight, (e,)),
+            visibility=(self.visibility, (None,)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MaskProposals:
+    """Masks that a segmenter proposes for one image, overlapping and at three granularities."""
+
+    masks: Tensor  # [M, H, W] bool
+    predicted_iou: Tensor  # [M] the segmenter's own belief, 0 to 1
+    stability: Tensor  # [M] 0 to 1
+    granularity: Tensor  # [M] int64: 0 subpart, 1 part, 2 whole
+
+    def __post_init__(self) -> None:
+        m = self.masks.shape[0]
+        check_shapes(
+            masks=(self.masks, (m, None, None)),
+            predicted_iou=(self.predicted_iou, (m,)),
+            stability=(self.stability, (m,)),
+            granularity=(self.granularity, (m,)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segments:
+    """The masks kept of one keyframe at one level, non-overlapping, each with its language vector."""
+
+    labels: Tensor  # [H, W] int32: the segment of each pixel, -1 none
+    features: Tensor  # [M, D] unit rows
+    quality: Tensor  # [M] in (0, 1]: predicted IoU times stability
+
+    def __post_init__(self) -> None:
+        m = self.features.shape[0]
+        check_shapes(
+            labels=(self.labels, (None, None)), features=(self.features, (m, None)), quality=(self.quality, (m,))
+        )
+
+    def __len__(self) -> int:
+        return self.features.shape[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tracks:
+    """What is known of every thing seen so far at one level: one row per track."""
+
+    features: Tensor  # [T, D] unit rows: the mean of the track's segments, or a more robust centre
+    weight: Tensor  # [T] float32: rendering weight gathered
+    num_segments: Tensor  # [T] int64: keyframes that saw it
+
+    def __post_init__(self) -> None:
+        t = self.features.shape[0]
+        check_shapes(
+            features=(self.features, (t, None)), weight=(self.weight, (t,)), num_segments=(self.num_segments, (t,))
+        )
+
+    def __len__(self) -> int:
+        return self.features.shape[0]
+
+    @staticmethod
+    def empty(dim: int) -> "Tracks":
+        """No tracks yet."""
+        return Tracks(
+            features=torch.zeros(0, dim), weight=torch.zeros(0), num_segments=torch.zeros(0, dtype=torch.int64)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VoteTable:
+    """The working votes of one level: the heaviest tracks of each Gaussian, a bounded number of them.
+
+    The weight that fell off the end of a row is kept in `lost`, so that the error is known.
+    """
+
+    track: Tensor  # [N, S] int32, -1 empty, heaviest first
+    weight: Tensor  # [N, S] float32, 0 where empty
+    lost: Tensor  # [N] float32: an upper bound on the weight of any track that is not in the row
+    visibility: Tensor  # [N] float32: rendering weight over all keyframes, labelled or not
+
+    def __post_init__(self) -> None:
+        n, s = self.track.shape
+        check_shapes(
+            track=(self.track, (n, s)),
+            weight=(self.weight, (n, s)),
+            lost=(self.lost, (n,)),
+            visibility=(self.visibility, (n,)),
+        )
+
+    @staticmethod
+    def empty(num_gaussians: int, slots: int) -> "VoteTable":
+        """Nobody has voted yet."""
+        return VoteTable(
+            track=torch.full((num_gaussians, slots), NONE, dtype=torch.int32),
+            weight=torch.zeros(num_gaussians, slots),
+            lost=torch.zeros(num_gaussians),
+            visibility=torch.zeros(num_gaussians),
+        )
+
+    def grown(self, num_gaussians: int) -> "VoteTable":
+        """The same table with empty rows for Gaussians that were appended."""
+        more = VoteTable.empty(num_gaussians - self.track.shape[0], self.track.shape[1])
+        return VoteTable(
+            track=torch.cat([self.track, more.track]),
+            weight=torch.cat([self.weight, more.weight]),
+            lost=torch.cat([self.lost, more.lost]),
+            visibility=torch.cat([self.visibility, more.visibility]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Codebook:
+    """The entries that language vectors are compressed to."""
+
+    entries: Tensor  # [K, D] unit rows
+    weight: Tensor  # [K] float32: how much each entry stands for; 0 is a dead entry
+
+    def __post_init__(self) -> None:
+        check_shapes(entries=(self.entries, (None, None)), weight=(self.weight, (self.entries.shape[0],)))
+
+    def __len__(self) -> int:
+        return self.entries.shape[0]
+
+    @staticmethod
+    def empty(dim: int) -> "Codebook":
+        """A codebook without entries."""
+        return Codebook(entries=torch.zeros(0, dim), weight=torch.zeros(0))
+
+    def assign(self, features: Tensor) -> Tensor:
+        """The entry [B] of highest cosine for features [B, D]; -1 for all if there are no entries."""
+        if len(self) == 0:
+            return torch.full((features.shape[0],), NONE, dtype=torch.int64)
+        return (features @ self.entries.T).argmax(dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SemanticLevel:
+    """The language of the map at one level: a track per Gaussian, an entry per track."""
+
+    track_of_gaussian: Tensor  # [N] int32, -1 none
+    confidence: Tensor  # [N] uint8: the winner's share of all votes, 255 is all
+    entry_of_track: Tensor  # [T] int64
+    codebook: Codebook
+
+    def __post_init__(self) -> None:
+        check_shapes(
+            track_of_gaussian=(self.track_of_gaussian, (None,)),
+            confidence=(self.confidence, (self.track_of_gaussian.shape[0],)),
+            entry_of_track=(self.entry_of_track, (None,)),
+        )
+
+    @property
+    def num_tracks(self) -> int:
+        return self.entry_of_track.shape[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SemanticMap:
+    """Gaussians that carry language: what a snapshot holds and a query reads.
+
+    A Gaussian is named by (version, index).
+    """
+
+    gaussians: Gaussians
+    levels: Mapping[str, SemanticLevel]  # by the names in LEVELS
+    encoder: str  # identity of the language space, e.g. "builtin/1" or "open_clip/ViT-B-16/laion2b_s34b_b88k"
+    version: int = 0
+    map_id: str = ""
+    map_frame: str = "map"
+    map_up: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    info: Mapping[str, object] = field(default_factory=dict)  # JSON figures: psnr, keyframes, seconds, backends
+
+    def __post_init__(self) -> None:
+        for name, level in self.levels.items():
+            if name not in LEVELS:
+                raise ValueError(f"levels: expected names of {LEVELS}, got {name!r}")
+            if level.track_of_gaussian.shape[0] != len(self.gaussians):
+                raise ValueError(
+                    f"levels[{name!r}]: expected {len(self.gaussians)} Gaussians, "
+                    f"got {level.track_of_gaussian.shape[0]}"
+                )
+
+    def with_version(self, version: int) -> "SemanticMap":
+        """The same map under another version."""
+        return replace(self, version=version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prompt:
+    """A text as the encoder understood it."""
+
+    text: str
+    feature: Tensor  # [D] unit, or zeros where nothing was understood
+    unknown_words: tuple[str, ...] = ()
+    encoder: str = ""
+
+    @property
+    def is_understood(self) -> bool:
+        return bool(self.feature.any())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Box:
+    """An oriented box in the world: world_from_box turns its axes, size runs along them."""
+
+    center: NDArray[np.float64]  # [3] metres
+    rotation: NDArray[np.float64]  # [3, 3] world_from_box
+    size: NDArray[np.float64]  # [3] metres, full lengths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Instance:
+    """One thing that matched a prompt."""
+
+    id: int  # the track that most of its Gaussians belong to
+    level: str
+    score: float  # relevancy in [0, 1]
+    centroid: NDArray[np.float64]  # [3] metres, world
+    box: Box
+    gaussian_ids: Tensor  # [n] int64, valid for the map's version only
+    entry: int = NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """What a map says to a prompt; an absent thing has no instances and a best score below the threshold."""
+
+    prompt: Prompt
+    instances: tuple[Instance, ...]  # best first
+    best_score: float
+    threshold: float
+    level: str
+    map_version: int
+    message: str
