@@ -40,3 +40,7 @@ class TransformError(CclLgsError):
 
 class Cancelled(Exception):
     """Raised by a progress callback to stop long work at its next safe point."""
+
+
+class PromptError(CclLgsError):
+    """A prompt that is empty or too long to mean one thing."""

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The method on one page: keyframes in, a map of Gaussians that carry language out, a text prompt answered.
+
+Every keyframe takes the live path at once (`MapSession.add`); `MapSession.refine` is the optimisation over all
+keyframes. Offline mapping (`build_map`) is the first over all keyframes, then the second.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ccl_lgs_ros.association.tracks import extended, merged, relabelled
+from ccl_lgs_ros.backends import create_part, resolve_device
+from ccl_lgs_ros.camera import Camera, Keyframe
+from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
+from ccl_lgs_ros.gaussians.optimize import optimize, psnr_report
+from ccl_lgs_ros.gaussians.seed import seed_gaussians
+from ccl_lgs_ros.masks.levels import label_map
+from ccl_lgs_ros.protocols import Encoder, KeyframeSource, Progress, Rasterizer, no_progress
+from ccl_lgs_ros.query.answer import answer
+from ccl_lgs_ros.storage.map_directory import MapDirectory
+from ccl_lgs_ros.storage.segment_store import SegmentStore
+from ccl_lgs_ros.storage.snapshot import publish
+from ccl_lgs_ros.structures import (
+    LEVELS,
+    NONE,
+    Answer,
+    Codebook,
+    Gaussians,
+    Segments,
+    SemanticLevel,
+    SemanticMap,
+    Tracks,
+    VoteTable,
+)
+from ccl_lgs_ros.working_size import WorkingSize
+
+logger = logging.getLogger(__name__)
+
+MAX_PROMPT_WORDS = 64  # a prompt names one thing; more is a mistake or an attack
+MIN_SHOWN_ALPHA = 0.1  # a pixel under this rendered alpha shows nothing
+
+
+@dataclass(slots=True)
+class LevelState:
+    """What a session knows of one level while it grows."""
+
+    table: VoteTable
+    tracks: Tracks
+    codebook: Codebook
+
+    @staticmethod
+    def empty(num_gaussians: int, slots: int, dim: int) -> "LevelState":
+        return LevelState(VoteTable.empty(num_gaussians, slots), Tracks.empty(dim), Codebook.empty(dim))
+
+
+class MapSession:
+    """A map that grows by keyframes and can be asked at any time.
+
+    Args:
+        config: every option.
+        directory: where segments and snapshots live; the caller holds its locks.
+        progress: told how far long work has come; raises Cancelled to stop it.
+
+    Raises:
+        MissingDependencyError: if a part that was named explicitly does not work here.
+    """
+
+    def __init__(self, config: MapConfig, directory: MapDirectory, progress: Progress = no_progress) -> None:
+        self.config, self.directory, self.progress = config, directory, progress
+        self.device = resolve_device(config.device)
+        self.rasterizer, rasterizer = create_part("rasterizer", config.rendering.rasterizer, config.rendering)
+        self.segmenter, segmenter = create_part("segmenter", config.perception.segmenter, config.perception)
+        self.encoder, _ = create_part("encoder", config.perception.encoder, config.perception)
+        self.associator, _ = create_part("associator", config.association.associator, config.association)
+        self.fitter, _ = create_part("fitter", config.codebook.fitter, config.codebook)
+        self.lifter, _ = create_part("lifter", config.field.lifter, config.field)
+        self.working_size = WorkingSize(config.gaussians.image_width)
+        backends = {"rasterizer": rasterizer, "segmenter": segmenter, "encoder": self.encoder.identity}
+        self.info: dict[str, object] = {"backends": backends}
+        perception = f"{segmenter} {self.encoder.identity} {config.masks}"
+        self.segments = SegmentStore(directory.path / "segments", identity=perception)
+        self.gaussians = Gaussians.empty(config.gaussians.sh_degree).to(self.device)
+        self.num_added = 0
+        self.levels: dict[str, LevelState] = {}
+        self._forget_semantics()
+
+    def add(self, keyframe: Keyframe) -> None:
+        """The live path: what the keyframe shows joins the map, in geometry and in language."""
+        view = self.working_size.of(keyframe)
+        if not self._is_held_out(self.num_added):
+            self._seed(view)
+        self._register(keyframe, view)
+        self.num_added += 1
+
+    def catch_up(self, keyframes: KeyframeSource, stage: str = "keyframes") -> None:
+        """Add the keyframes that were stored since the last one that was added."""
+        total = len(keyframes)
+        while self.num_added < total:
+            self.add(keyframes[self.num_added])
+            self.progress(stage, self.num_added, total, gaussians=len(self.gaussians))
+
+    def refine(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> None:
+        """Optimise the Gaussians over all keyframes, then associate and vote anew on what they became."""
+        options = self.config.gaussians
+        views = self.working_size.source(keyframes)
+        generator = torch.Generator().manual_seed(self.config.seed)
+        began = time.monotonic()
+        self.gaussians = optimize(
+            self.gaussians,
+            views,
+            self.rasterizer,
+            iterations=options.iterations,
+            holdout_every=options.holdout_every,
+            depth_weight=options.depth_weight,
+            ssim_weight=options.ssim_weight,
+            max_seconds=max_seconds,
+            generator=generator,
+            progress=self.progress,
+        )
+        self.info["optimize_seconds"] = round(time.monotonic() - began, 1)
+        self._score(views)
+        self._register_all(keyframes)
+
+    def snapshot(self) -> SemanticMap:
+        """The map as it is now, published as the directory's next version."""
+        info = {**self.info, "keyframes": self.num_added, "tracks": {n: len(s.tracks) for n, s in self.levels.items()}}
+        semantic_map = SemanticMap(
+            gaussians=self.gaussians.detached().to("cpu"),
+            levels={name: self._semantic_level(state) for name, state in self.levels.items()},
+            encoder=self.encoder.identity,
+            map_id=self.directory.map_id,
+            map_frame=self.config.frames.map_frame,
+            map_up=self.config.frames.map_up,
+            info=info,
+        )
+        return publish(self.directory, semantic_map)
+
+    def _is_held_out(self, index: int) -> bool:
+        every = self.config.gaussians.holdout_every
+        return every > 0 and index % every == every - 1
+
+    def _forget_semantics(self) -> None:
+        slots, dim, n = self.config.field.slots, self.encoder.dim, len(self.gaussians)
+        self.levels = {name: LevelState.empty(n, slots, dim) for name in LEVELS}
+
+    def _seed(self, view: Keyframe) -> None:
+        options = self.config.gaussians
+        with torch.no_grad():
+            seen = self.rasterizer.render(self.gaussians, view.camera, view.world_from_camera)
+        seeds = seed_gaussians(
+            view, seen, seed_stride=options.seed_stride, seed_alpha=options.seed_alpha, sh_degree=options.sh_degree
+        )
+        room = options.max_gaussians - len(self.gaussians)
+        if len(seeds) > room:
+            logger.warning("the map is full: %s Gaussians; raise gaussians.max_gaussians", options.max_gaussians)
+            seeds = seeds.select(torch.arange(room))
+        self.gaussians = self.gaussians.joined(seeds.to(self.device))
+        for state in self.levels.values():
+            state.table = state.table.grown(len(self.gaussians))
+
+    def _register(self, keyframe: Keyframe, view: Keyframe) -> None:
+        for name, segments in self._perceive(keyframe).items():
+            labels = self.working_size.labels(segments.labels)
+            votes = self.rasterizer.vote(self.gaussians, view.camera, view.world_from_camera, labels)
+            state = self.levels[name]
+            track_of_segment = self.associator.associate(segments, votes, state.table, state.tracks)
+            state.tracks = extended(state.tracks, segments, votes, track_of_segment)
+            state.table = self.lifter.accumulate(state.table, relabelled(votes, track_of_segment))
+
+    def _perceive(self, keyframe: Keyframe) -> Mapping[str, Segments]:
+        known = self.segments.load(keyframe.id)
+        if known is not None:
+            return known
+        options = self.config.masks
+        proposals = self.segmenter.propose(keyframe)
+        segments = {}
+        for level in LEVELS:
+            labels, quality = label_map(
+                proposals,
+                level,
+                min_area_px=options.min_area_px,
+                min_quality=options.min_quality,
+                max_overlap=options.max_overlap,
+            )
+            features = self.encoder.encode_segments(keyframe.image, labels, len(quality))
+            segments[level] = Segments(labels=labels, features=features, quality=quality)
+        self.segments.save(keyframe.id, segments)
+        return segments
+
+    def _register_all(self, keyframes: KeyframeSource) -> None:
+        began = time.monotonic()
+        self._forget_semantics()
+        for index in range(self.num_added):
+            keyframe = keyframes[index]
+            self._register(keyframe, self.working_size.of(keyframe))
+            self.progress("register", index + 1, self.num_added)
+        for state in self.levels.values():
+            root = self.associator.merge(state.table, state.tracks)
+            state.tracks, state.table = merged(state.tracks, state.table, root)
+        self.info["register_seconds"] = round(time.monotonic() - began, 1)
+
+    def _score(self, views: KeyframeSource) -> None:
+        held_out = [i for i in range(len(views)) if self._is_held_out(i)]
+        if held_out:
+            self.info["held_out"] = psnr_report(self.gaussians, views, self.rasterizer, held_out)
+            logger.info("held-out keyframes: %s", self.info["held_out"])
+
+    def _semantic_level(self, state: LevelState) -> SemanticLevel:
+        tracks = state.tracks
+        index = torch.arange(len(tracks))
+        state.codebook = self.fitter.fit(tracks.features, index, tracks.weight, state.codebook)
+        track, confidence = self.lifter.resolve(state.table)
+        return SemanticLevel(
+            track_of_gaussian=track.cpu(),
+            confidence=confidence.cpu(),
+            entry_of_track=state.codebook.assign(tracks.features),
+            codebook=state.codebook,
+        )
+
+
+def build_map(
+    directory: MapDirectory,
+    keyframes: KeyframeSource,
+    config: MapConfig,
+    progress: Progress = no_progress,
+    max_seconds: float = 0.0,
+) -> SemanticMap:
+    """The map of all keyframes: the live path over each, then refine, published as the next version."""
+    session = MapSession(config, directory, progress)
+    session.catch_up(keyframes)
+    session.refine(keyframes, max_seconds)
+    return session.snapshot()
+
+
+def create_encoder(semantic_map: SemanticMap, config: MapConfig) -> Encoder:
+    """The encoder whose language the map speaks.
+
+    Raises:
+        EncoderMismatchError: if the configured encoder lives in another space.
+    """
+    encoder, _ = create_part("encoder", config.perception.encoder, config.perception)
+    if encoder.identity != semantic_map.encoder:
+        raise EncoderMismatchError(
+            f"the map was built with the encoder '{semantic_map.encoder}' and cannot be asked with "
+            f"'{encoder.identity}'; set perception.encoder to the former, or build the map again"
+        )
+    return encoder
+
+
+def query_map(
+    semantic_map: SemanticMap,
+    text: str,
+    config: MapConfig,
+    encoder: Encoder | None = None,
+    *,
+    threshold: float | None = None,
+    level: str | None = None,
+    max_instances: int | None = None,
+) -> Answer:
+    """The instances of what a text names; none when nothing looks enough like it.
+
+    Raises:
+        PromptError: if the text is empty or has more than MAX_PROMPT_WORDS words.
+        EncoderMismatchError: if the configured encoder speaks another language than the map.
+    """
+    words = text.split()
+    if not words:
+        raise PromptError('the prompt is empty; name one thing, for instance "red mug"')
+    if len(words) > MAX_PROMPT_WORDS:
+        raise PromptError(f"the prompt has {len(words)} words; name one thing in at most {MAX_PROMPT_WORDS}")
+    encoder = encoder or create_encoder(semantic_map, config)
+    prompt = encoder.understand(text)
+    options = config.query
+    return answer(
+        semantic_map,
+        prompt,
+        {name: encoder.relevancy(entry.codebook.entries, prompt) for name, entry in semantic_map.levels.items()},
+        threshold=options.threshold if threshold is None else threshold,
+        max_instances=max_instances or options.max_instances,
+        min_gaussians=options.min_gaussians,
+        connect_distance=options.connect_distance,
+        level=level or options.level,
+    )
+
+
+def answer_view(
+    semantic_map: SemanticMap,
+    found: Answer,
+    encoder: Encoder,
+    rasterizer: Rasterizer,
+    camera: Camera,
+    world_from_camera: NDArray[np.float64],
+) -> tuple[Tensor, Tensor]:
+    """An answer seen from a camera, occlusion counted.
+
+    Returns:
+        mask: [H, W] bool, where the instances hold more than half of the rendered weight.
+        relevancy: [H, W] in [0, 1], the mean relevancy of what a pixel shows.
+    """
+    channels = torch.zeros(len(semantic_map.gaussians), 2)
+    for instance in found.instances:
+        channels[instance.gaussian_ids, 0] = 1.0
+    if found.level:
+        level = semantic_map.levels[found.level]
+        of_track = encoder.relevancy(level.codebook.entries, found.prompt)[level.entry_of_track]
+        has_track = level.track_of_gaussian != NONE
+        channels[has_track, 1] = of_track[level.track_of_gaussian[has_track].long()].float()
+    with torch.no_grad():
+        view = rasterizer.render(semantic_map.gaussians, camera, world_from_camera, channels)
+    shown = view.alpha > MIN_SHOWN_ALPHA
+    share = view.features / view.alpha.clamp_min(MIN_SHOWN_ALPHA)[..., None]
+    return shown & (share[..., 0] > 0.5), torch.where(shown, share[..., 1], 0.0).clamp(0.0, 1.0)
