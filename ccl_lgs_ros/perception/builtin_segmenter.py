@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A segmenter without weights: regions of one colour between depth edges, at a fine and a coarse scale."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.segmentation import slic
+
+from ccl_lgs_ros.camera import Keyframe
+from ccl_lgs_ros.perception.colour_families import DARK_OFFSET, NOISE_LIGHTNESS, lab_of
+from ccl_lgs_ros.perception.region_merging import Partition, Regions, merge_regions
+from ccl_lgs_ros.structures import MaskProposals
+
+WORKING_WIDTH = 320  # pixels; larger images are segmented at this width
+SUPERPIXEL_AREA = 64  # working pixels
+COMPACTNESS = 8.0  # CIELAB units that weigh as much as one superpixel's width
+SATURATION_SCALE = 100.0  # saturation 1 counts as much as 100 units of lightness
+LIGHTNESS_DISCOUNT = 0.35  # of a step in lightness counts as a step in colour, because light varies over a surface
+DEPTH_STEP = 0.04  # share of the distance that two neighbours on one surface may differ by
+UNKNOWN_DEPTH = 1e6  # metres; farther than any that is known
+DEPTH_COST = 25.0  # what an edge in depth counts as, in units of colour
+MIN_REGION_PX = 40  # working pixels; smaller regions join their most similar neighbour first
+SUBPART, WHOLE = 0, 2
+MAX_PROPOSALS = 256  # the largest are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A granularity and the difference up to which neighbours are one region."""
+
+    granularity: int
+    limit: float
+
+
+SCALES = (Scale(SUBPART, 7.0), Scale(WHOLE, 13.0))
+STABILITY_STEP = 1.3  # a stable region is still the same when the limit is this much stricter or looser
+
+
+class BuiltinSegmenter:
+    """Proposes regions of one colour between depth edges."""
+
+    def propose(self, keyframe: Keyframe) -> MaskProposals:
+        """Masks of granularity 0 (fine regions) and 2 (coarse regions); the regions of one granularity do not overlap.
+
+        predicted_iou says how much an outline stands out against the difference that would have been merged;
+        stability is the IoU with the same region under a stricter and a looser limit.
+        """
+        height, width = keyframe.image.shape[:2]
+        size = (min(width, WORKING_WIDTH), max(1, round(height * min(1.0, WORKING_WIDTH / width))))
+        image = cv2.resize(keyframe.image, size, interpolation=cv2.INTER_AREA)
+        appearance = _appearance(image)
+        partition = _superpixels(appearance, _depth_edges(keyframe.depth, size))
+        masks, predicted, stability, granularity = [], [], [], []
+        for scale in SCALES:
+            strict = merge_regions(partition, scale.limit / STABILITY_STEP, MIN_REGION_PX)
+            merged = merge_regions(partition, scale.limit, MIN_REGION_PX)
+            loose = merge_regions(partition, scale.limit * STABILITY_STEP, MIN_REGION_PX)
+            agreement = np.minimum(_best_iou(partition, merged, strict), _best_iou(partition, merged, loose))
+            contrast = merged.contrast / (merged.contrast + scale.limit)
+            labels = merged.region_of_superpixel[partition.labels]
+            kept = np.argsort(-merged.area, kind="stable")[: MAX_PROPOSALS // len(SCALES)]
+            full = cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST).astype(
+                np.int32
+            )
+            masks.append(torch.from_numpy(full)[None] == torch.from_numpy(kept.astype(np.int32))[:, None, None])
+            predicted.append(contrast[kept])
+            stability.append(agreement[kept])
+            granularity.append(np.full(len(kept), scale.granularity))
+        return MaskProposals(
+            masks=torch.cat(masks),
+            predicted_iou=torch.from_numpy(np.concatenate(predicted).astype(np.float32)),
+            stability=torch.from_numpy(np.concatenate(stability).astype(np.float32)),
+            granularity=torch.from_numpy(np.concatenate(granularity).astype(np.int64)),
+        )
+
+
+def _appearance(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Discounted lightness and saturation-scaled colour [H, W, 3] of an image, edges kept and noise removed."""
+    lab = lab_of(cv2.bilateralFilter(image, d=5, sigmaColor=30, sigmaSpace=3))
+    lightness = lab[..., :1]
+    belief = lightness / (lightness + NOISE_LIGHTNESS) / (lightness + DARK_OFFSET)
+    return np.concatenate([lightness * LIGHTNESS_DISCOUNT, lab[..., 1:] * belief * SATURATION_SCALE], axis=-1)
+
+
+def _depth_edges(depth: NDArray[np.float32] | None, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Where [H, W] at working size depth jumps between known neighbours, 0 to 1; 0 where there is no depth."""
+    if depth is None:
+        return np.zeros(size[::-1], np.float32)
+    known = np.isfinite(depth)
+    far = np.where(known, depth, 0.0).astype(np.float32)
+    near = np.where(known, depth, UNKNOWN_DEPTH).astype(np.float32)
+    reach = max(1, round(depth.shape[1] / size[0]))
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    farthest, nearest = cv2.dilate(far, kernel), cv2.erode(near, kernel)
+    jump = farthest > nearest * (1.0 + 2 * DEPTH_STEP)
+    return cv2.resize(jump.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+
+def _superpixels(appearance: NDArray[np.float32], depth_edges: NDArray[np.float32]) -> Partition:
+    """A partition of the image into small regions that keep to its edges."""
+    height, width = appearance.shape[:2]
+    labels = slic(
+        appearance,
+        n_segments=max(1, height * width // SUPERPIXEL_AREA),
+        compactness=COMPACTNESS,
+        max_num_iter=5,
+        convert2lab=False,
+        start_label=0,
+        channel_axis=-1,
+    )
+    return Partition.of(labels, appearance, depth_edges * DEPTH_COST)
+
+
+def _best_iou(partition: Partition, regions: Regions, others: Regions) -> NDArray[np.float64]:
+    """For each region the greatest IoU with a region of another partition of the same superpixels."""
+    ours, theirs = regions.region_of_superpixel, others.region_of_superpixel
+    shared = np.zeros((len(regions.area), len(others.area)))
+    np.add.at(shared, (ours, theirs), partition.area)
+    return (shared / (regions.area[:, None] + others.area[None] - shared)).max(axis=1)
