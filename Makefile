@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything starts from here; each target does the set-up that it needs. PYTHON=python3.12 chooses the Python.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench soak clean
+
+RUN := .venv/bin/python
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile | expand -t 16
+
+setup: ## make .venv with everything in it
+	@sh scripts/set_up.sh
+
+demo: setup ## map a synthetic room and ask it three things; pictures in demo/
+	@.venv/bin/ccl-lgs demo -o demo
+
+test: setup ## run all tests; ARGS="..." goes to pytest
+	@$(RUN) -m pytest $(ARGS)
+
+lint: setup ## check style, format and types
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m pyright
+
+bench: setup ## measure the speed of this machine; figures in artifacts/
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(RUN) $$file; done
+
+soak: setup ## run the nodes for an hour and watch their memory
+	@$(RUN) -m pytest -m soak $(ARGS)
+
+clean: ## remove everything that was made, .venv too
+	rm -rf .venv .venv-compat build install log artifacts demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf *.egg-info benchmarks/__pycache__
+	find ccl_lgs_ros launch scripts test -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts a program of the package, and says what to install where the Python in use lacks something that it needs."""
+
+import sys
+from importlib import import_module
+
+
+def start(module: str) -> int | str:
+    """Run main() of a module; returns its exit status, or one sentence of advice where an import is missing.
+
+    An installed executable takes the first python3 on the path, which need not be the one with the packages.
+    """
+    try:
+        return import_module(module).main() or 0
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "ccl_lgs_ros"):
+            raise
+        return (
+            f"{module} needs the Python package {missing}, which {sys.executable} does not have; activate the "
+            f"environment that has it, or install the list with: {sys.executable} -m pip install -r requirements.txt"
+        )
