@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answer of a map to a prompt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched, ranked, supported_score
+from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_tracks
+from ccl_lgs_ros.structures import Answer, Instance, Prompt, SemanticMap
+
+# Evidence that differs by less is a tie, which the coarser level wins: it shows things whole.
+LEVEL_TIE = 0.02
+COARSE_FIRST = ("wp", "sp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _LevelEvidence:
+    """What one level has to say."""
+
+    found: Matched
+    groups: list[Group]  # best first
+    best_score: float  # of the groups; without any, of the tracks under the threshold
+
+
+def index_map(semantic_map: SemanticMap) -> dict[str, TrackIndex]:
+    """The inverted index of every level: make it once for a map that is asked often."""
+    return {name: TrackIndex.of(level) for name, level in semantic_map.levels.items()}
+
+
+def answer(
+    semantic_map: SemanticMap,
+    prompt: Prompt,
+    relevancy_of_entry: Mapping[str, Tensor],  # level -> [K] in [0, 1]
+    *,
+    threshold: float,
+    max_instances: int,
+    min_gaussians: int,
+    connect_distance: float,
+    level: str,
+    index: Mapping[str, TrackIndex] | None = None,
+) -> Answer:
+    """The things that a prompt means, best first; none when nothing looks enough like it.
+
+    With level "auto" the level with the best evidence answers: that whose best instance scores highest, the surface it
+    is supported by being weighed as in the ranking of instances. Ties go to "wp". Where no level has an instance, it is
+    the level that came nearest.
+
+    Args:
+        threshold: relevancy that a track must reach, absolute: what is absent has no instance.
+        min_gaussians: Gaussians under which a group is no instance.
+        connect_distance: metres that join Gaussians to one instance; 0 = from the map.
+        level: "auto", or the name of a level.
+        index: what `index_map` made of this map; made here if not given.
+
+    Raises:
+        ValueError: if the map has semantics, yet not at that level.
+    """
+    if level != "auto" and semantic_map.levels and level not in semantic_map.levels:
+        raise ValueError(f"level: expected 'auto' or one of {sorted(semantic_map.levels)}, got {level!r}")
+    names = [name for name in COARSE_FIRST if name in semantic_map.levels and level in ("auto", name)]
+    if not prompt.is_understood or not names:
+        best_level = names[0] if names else ""
+        return _answer(semantic_map, prompt, (), 0.0, threshold, best_level)
+    evidence = {
+        name: _level_evidence(
+            semantic_map,
+            name,
+            relevancy_of_entry[name],
+            (index or {}).get(name),
+            threshold=threshold,
+            min_gaussians=min_gaussians,
+            connect_distance=connect_distance,
+        )
+        for name in names
+    }
+    best_level = _best_level(evidence)
+    chosen = evidence[best_level]
+    up = np.asarray(semantic_map.map_up, dtype=np.float64)
+    groups = chosen.groups[:max_instances]
+    instances = instances_of(chosen.found, groups, best_level, semantic_map.levels[best_level], up)
+    best_score = max(e.best_score for e in evidence.values()) if not instances else chosen.best_score
+    return _answer(semantic_map, prompt, instances, best_score, threshold, best_level)
+
+
+def _level_evidence(
+    semantic_map: SemanticMap,
+    name: str,
+    relevancy_of_entry: Tensor,
+    index: TrackIndex | None,
+    *,
+    threshold: float,
+    min_gaussians: int,
+    connect_distance: float,
+) -> _LevelEvidence:
+    level = semantic_map.levels[name]
+    index = index or TrackIndex.of(level)
+    of_track = relevancy_of_tracks(level, relevancy_of_entry)
+    found = matched(semantic_map.gaussians, level, index, of_track, threshold)
+    up = np.asarray(semantic_map.map_up, dtype=np.float64)
+    groups = ranked(grouped(found, up, min_gaussians=min_gaussians, connect_distance=connect_distance))
+    below = of_track[(index.count >= min_gaussians) & (of_track < threshold)]
+    nearest = float(below.max()) if len(below) else 0.0
+    best_score = max((group.score for group in groups), default=nearest)
+    return _LevelEvidence(found=found, groups=groups, best_score=best_score)
+
+
+def _best_level(evidence: Mapping[str, _LevelEvidence]) -> str:
+    """The level of best evidence; of levels that tie, the first."""
+    largest = max((group.surface for e in evidence.values() for group in e.groups), default=0.0)
+    strength = {
+        name: (bool(e.groups), supported_score(e.groups[0], largest) if e.groups else e.best_score)
+        for name, e in evidence.items()
+    }
+    has_instance, highest = max(strength.values())
+    ties = [name for name, (has, value) in strength.items() if has == has_instance and value >= highest - LEVEL_TIE]
+    return ties[0]
+
+
+def _answer(
+    semantic_map: SemanticMap,
+    prompt: Prompt,
+    instances: tuple[Instance, ...],
+    best_score: float,
+    threshold: float,
+    level: str,
+) -> Answer:
+    return Answer(
+        prompt=prompt,
+        instances=instances,
+        best_score=best_score,
+        threshold=threshold,
+        level=level,
+        map_version=semantic_map.version,
+        message=_message(semantic_map, prompt, len(instances), best_score, threshold),
+    )
+
+
+def _message(semantic_map: SemanticMap, prompt: Prompt, count: int, best_score: float, threshold: float) -> str:
+    """What was found, in a sentence that a person can act on."""
+    unknown = ", ".join(prompt.unknown_words)
+    if not prompt.is_understood:
+        return f"nothing found: the map's language does not know: {unknown or prompt.text}"
+    if not semantic_map.levels or all(level.num_tracks == 0 for level in semantic_map.levels.values()):
+        return "nothing found: the map has no semantics yet"
+    if count:
+        sentence = "1 instance" if count == 1 else f"{count} instances"
+    else:
+        sentence = f"nothing found: best score {best_score:.2f} < threshold {threshold:.2f}"
+    return sentence + (f"; unknown words: {unknown}" if unknown else "")
