@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A posed frame's messages to pixels: decoded, undistorted, depth registered to the colour image."""
+
+import logging
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ccl_lgs_ros.errors import DecodeError
+from ccl_lgs_ros.ingest.depth import decode_depth, limited
+from ccl_lgs_ros.ingest.images import decode_colour
+from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthRecord
+from ccl_lgs_ros.ingest.rectify import Lens, Rectifier, lens_of
+from ccl_lgs_ros.ingest.registration import register_depth
+
+logger = logging.getLogger(__name__)
+
+IMPLAUSIBLE_MEDIAN = 50.0  # metres; above, the depth unit is likely wrong
+ASPECT_TOLERANCE = 0.01  # relative difference of aspect ratios that rounding of sizes explains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PosedFrame:
+    """A colour image with all that belongs to it, not decoded yet."""
+
+    colour: ColourRecord
+    colour_info: CameraInfoRecord
+    world_from_camera: NDArray[np.float64]  # [4, 4] optical frame
+    depth: DepthRecord | None = None
+    depth_info: CameraInfoRecord | None = None  # None: depth has the colour camera's intrinsics
+    colour_from_depth: NDArray[np.float64] | None = None  # [4, 4]; None: the frames are one
+
+    @property
+    def stamp_ns(self) -> int:
+        """Of the colour image."""
+        return self.colour.stamp_ns
+
+    @property
+    def camera_name(self) -> str:
+        """Of the colour image."""
+        return self.colour.camera_name
+
+
+class FrameDecoder:
+    """Decodes frames; what depends on the intrinsics alone is made once."""
+
+    def __init__(
+        self,
+        *,
+        max_image_size: int,
+        depth_scale: float,
+        depth_min: float,
+        depth_max: float,
+        depth_min_valid_ratio: float,
+    ) -> None:
+        self._max_image_size = max_image_size
+        self._depth_scale = depth_scale
+        self._depth_min, self._depth_max = depth_min, depth_max
+        self._min_valid_ratio = depth_min_valid_ratio
+        self._rectifiers: dict[Lens, Rectifier] = {}
+        self._rays: dict[Lens, NDArray[np.float32]] = {}
+        self._has_warned = False
+
+    def colour(self, frame: PosedFrame) -> tuple[Rectifier, NDArray[np.uint8]]:
+        """What undistorts the colour camera, and its undistorted RGB image [H, W, 3].
+
+        Raises:
+            DecodeError: if pixels or intrinsics cannot be read.
+        """
+        image = decode_colour(frame.colour)
+        rectifier = self._rectifier(frame, (image.shape[1], image.shape[0]))
+        return rectifier, rectifier.image(image)
+
+    def depth(self, frame: PosedFrame, rectifier: Rectifier) -> NDArray[np.float32] | None:
+        """The depth [H, W] of the undistorted colour camera, None where the frame has none.
+
+        Args:
+            frame: whose colour image has been decoded.
+            rectifier: of that image.
+
+        Raises:
+            DecodeError: if pixels or intrinsics cannot be read, or too little depth is known.
+        """
+        if frame.depth is None:
+            return None
+        raw = decode_depth(frame.depth, depth_scale=self._depth_scale)
+        self._check_scale(raw)
+        lens = self._depth_lens(frame, raw, rectifier.lens)
+        if lens == rectifier.lens and frame.colour_from_depth is None:
+            depth = rectifier.depth(raw)
+        else:
+            colour_from_depth = np.eye(4) if frame.colour_from_depth is None else frame.colour_from_depth
+            depth = register_depth(raw, lens, rectifier.camera, colour_from_depth, self._rays_of(lens))
+        depth = limited(depth, depth_min=self._depth_min, depth_max=self._depth_max)
+        self._check_known(depth)
+        return depth
+
+    def _rectifier(self, frame: PosedFrame, size: tuple[int, int]) -> Rectifier:
+        lens = lens_of(frame.colour_info, is_rectified=frame.colour.is_rectified, size=size)
+        if lens not in self._rectifiers:
+            self._rectifiers[lens] = Rectifier(lens, max_image_size=self._max_image_size)
+        return self._rectifiers[lens]
+
+    def _depth_lens(self, frame: PosedFrame, raw: NDArray[np.float32], colour_lens: Lens) -> Lens:
+        assert frame.depth is not None
+        size = (raw.shape[1], raw.shape[0])
+        if frame.depth_info is not None:
+            return lens_of(frame.depth_info, is_rectified=frame.depth.is_rectified, size=size)
+        aspect = (size[0] / size[1]) / (colour_lens.width / colour_lens.height)
+        if abs(aspect - 1.0) > ASPECT_TOLERANCE:
+            raise DecodeError(
+                f"depth of {size[0]}x{size[1]} has no camera_info and another shape than the colour image of "
+                f"{colour_lens.width}x{colour_lens.height}; give the depth camera's camera_info"
+            )
+        return colour_lens.resized(*size) if size != (colour_lens.width, colour_lens.height) else colour_lens
+
+    def _rays_of(self, lens: Lens) -> NDArray[np.float32]:
+        if lens not in self._rays:
+            self._rays[lens] = lens.rays()
+        return self._rays[lens]
+
+    def _check_known(self, depth: NDArray[np.float32]) -> None:
+        known = float(np.isfinite(depth).mean())
+        if known < self._min_valid_ratio:
+            raise DecodeError(
+                f"depth is known on {known:.1%} of the image, less than ingest.depth_min_valid_ratio "
+                f"({self._min_valid_ratio:.1%}), within {self._depth_min} to {self._depth_max} m"
+            )
+
+    def _check_scale(self, raw: NDArray[np.float32]) -> None:
+        known = raw[np.isfinite(raw)]
+        if known.size and not self._has_warned and np.median(known) > IMPLAUSIBLE_MEDIAN:
+            self._has_warned = True
+            logger.warning(
+                "the median depth is %.0f m: the unit is likely wrong; set ingest.depth_scale", np.median(known)
+            )
+
+
+def sharpness(image: NDArray[np.uint8]) -> float:
+    """Variance of the Laplacian of the grey image: small where motion or focus blurs it."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From records to stored keyframes: what the live node and the reader of recordings share.
+
+Nothing here loads torch, so that the node that captures shares its process with nothing heavy.
+"""
+
+import threading
+from collections import deque
+from typing import Protocol
+
+import cv2
+
+from ccl_lgs_ros.camera import Keyframe
+from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.errors import CclLgsError
+from ccl_lgs_ros.ingest.drops import Drops
+from ccl_lgs_ros.ingest.frames import FrameDecoder, PosedFrame, sharpness
+from ccl_lgs_ros.ingest.records import ColourRecord, DepthRecord, Record
+from ccl_lgs_ros.ingest.synchronize import Assembler
+from ccl_lgs_ros.ingest.transforms import TransformBuffer
+from ccl_lgs_ros.keyframes import KeyframeSelector
+
+INBOX_QUEUES = 4  # images that may lie unlooked at, in multiples of ingest.pending_queue
+
+
+class KeyframeSink(Protocol):
+    """Where keyframes go: they are appended and never changed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Keyframe: ...
+
+    def append(self, keyframe: Keyframe) -> bool: ...
+
+
+class Capture:
+    """Turns records into keyframes in a store.
+
+    `add` is cheap and may be called from any thread; `poll` does the work, in one thread at a time.
+
+    Args:
+        config: the groups frames, ingest and keyframes are used.
+        store: keyframes that it holds already count as kept.
+        transforms: tf that is known already, for recordings.
+        pose_source: overrides ingest.pose_source where not empty.
+    """
+
+    def __init__(
+        self,
+        config: MapConfig,
+        store: KeyframeSink,
+        *,
+        transforms: TransformBuffer | None = None,
+        pose_source: str = "",
+        use_depth: bool | None = None,
+    ) -> None:
+        ingest, options = config.ingest, config.keyframes
+        self.drops = Drops()
+        self.num_images = 0
+        self.num_kept = 0
+        self._store = store
+        self._use_depth = ingest.use_depth if use_depth is None else use_depth
+        self._inbox: deque[Record] = deque()
+        self._inbox_lock = threading.Lock()
+        self._inbox_images = 0
+        self._max_inbox_images = INBOX_QUEUES * 2 * ingest.pending_queue
+        self._assembler = Assembler(
+            map_frame=config.frames.map_frame,
+            camera_frame=config.frames.camera_frame,
+            use_depth=self._use_depth,
+            pose_source=pose_source or ingest.pose_source,
+            sync_slop=ingest.sync_slop,
+            tf_timeout=ingest.tf_timeout,
+            tf_cache=ingest.tf_cache,
+            pending_queue=ingest.pending_queue,
+            drops=self.drops,
+            transforms=transforms,
+        )
+        self._decoder = FrameDecoder(
+            max_image_size=ingest.max_image_size,
+            depth_scale=ingest.depth_scale,
+            depth_min=ingest.depth_min,
+            depth_max=ingest.depth_max,
+            depth_min_valid_ratio=ingest.depth_min_valid_ratio,
+        )
+        self._selector = KeyframeSelector(
+            min_translation=options.min_translation,
+            min_rotation=options.min_rotation,
+            min_interval=options.min_interval,
+            max_interval=options.max_interval,
+            min_sharpness=options.min_sharpness,
+            max_count=options.max_count,
+            overflow=options.overflow,
+        )
+        for index in range(len(store)):
+            known = store[index]
+            self._selector.restore(known.stamp_ns, known.world_from_camera, known.sharpness, known.camera_name)
+
+    def add(self, record: Record) -> None:
+        """Hand over what a message held; it is looked at by the next `poll`."""
+        is_image = isinstance(record, (ColourRecord, DepthRecord))
+        with self._inbox_lock:
+            if is_image and self._inbox_images >= self._max_inbox_images:
+                self.drops.add("queue", "images come faster than they are looked at; lower the rate of the camera")
+                return
+            self._inbox.append(record)
+            self._inbox_images += is_image
+
+    def poll(self, now_ns: int | None = None) -> list[Keyframe]:
+        """Look at what has come and return the keyframes that were stored.
+
+        Args:
+            now_ns: the time on any clock that runs on while nothing arrives; None measures waiting by stamps alone.
+        """
+        self._take_in()
+        return self._stored(now_ns, is_end=False)
+
+    def finish(self) -> list[Keyframe]:
+        """Decide on the images that still wait: nothing more will come."""
+        self._take_in()
+        return self._stored(None, is_end=True)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images dropped, by reason (see ingest.drops.REASONS)."""
+        return dict(self.drops.counts)
+
+    @property
+    def num_pending(self) -> int:
+        """Images that wait."""
+        return self._assembler.num_pending
+
+    @property
+    def status_text(self) -> str:
+        """One sentence: what is missing, or what has been captured."""
+        missing = self._missing()
+        if missing:
+            return missing
+        text = f"{self.num_images} images, {self.num_kept} new keyframes; dropped: {self.drops}"
+        return f"{text}; waiting: {self._assembler.waiting}" if self._assembler.waiting else text
+
+    def _missing(self) -> str:
+        cameras = self._assembler.cameras.values()
+        if not self.num_images:
+            return "no colour image has arrived"
+        if not any(camera.has_info for camera in cameras):
+            return f"{self.num_images} colour images have arrived but no camera_info"
+        if self._use_depth and all(camera.newest_depth_ns is None for camera in cameras):
+            return f"{self.num_images} colour images have arrived but no depth; set ingest.use_depth=false if there is none"
+        if not self.num_kept and self.drops.counts["tf"]:
+            return f"{self.num_images} colour images have arrived but {self.drops.first['tf']}"
+        return ""
+
+    def _take_in(self) -> None:
+        while self._inbox:
+            with self._inbox_lock:
+                record = self._inbox.popleft()
+                self._inbox_images -= isinstance(record, (ColourRecord, DepthRecord))
+            self.num_images += isinstance(record, ColourRecord)
+            try:
+                self._assembler.add(record)
+            except ValueError as error:
+                self.drops.add("format", str(error))
+
+    def _stored(self, now_ns: int | None, *, is_end: bool) -> list[Keyframe]:
+        stored = []
+        for frame in self._assembler.ready(now_ns, is_end=is_end):
+            keyframe = self._keyframe(frame)
+            if keyframe is not None:
+                stored.append(keyframe)
+        return stored
+
+    def _keyframe(self, frame: PosedFrame) -> Keyframe | None:
+        """The frame as a stored keyframe, None if it is not wanted or cannot be read."""
+        pose, name = frame.world_from_camera, frame.camera_name
+        refusal = self._selector.refusal(frame.stamp_ns, pose, name)
+        if refusal:
+            self.drops.add(*refusal)
+            return None
+        try:
+            rectifier, image = self._decoder.colour(frame)
+        except (CclLgsError, ValueError, cv2.error) as error:
+            self.drops.add("format", f"a colour image cannot be read: {error}")
+            return None
+        sharp = sharpness(image)
+        refusal = self._selector.refusal_of_image(frame.stamp_ns, pose, sharp, name)
+        if refusal:
+            self.drops.add(*refusal)
+            return None
+        try:
+            depth = self._decoder.depth(frame, rectifier)
+        except (CclLgsError, ValueError, cv2.error) as error:
+            self.drops.add("depth", str(error))
+            return None
+        keyframe = Keyframe(
+            id=len(self._store),
+            stamp_ns=frame.stamp_ns,
+            camera=rectifier.camera,
+            world_from_camera=pose,
+            image=image,
+            depth=depth,
+            camera_name=name,
+            sharpness=sharp,
+        )
+        if not self._store.append(keyframe):
+            self.drops.add("limit", "the keyframe store took no more; raise keyframes.max_disk_gb")
+            return None
+        self._selector.keep(frame.stamp_ns, pose, sharp, name)
+        self.num_kept += 1
+        return keyframe

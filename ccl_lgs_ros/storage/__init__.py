@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that touches files: map directories, keyframes, snapshots, recordings."""
