@@ -14,6 +14,7 @@ from ccl_lgs_ros.errors import BagError, CclLgsError
 from ccl_lgs_ros.ingest.drops import Drops
 from ccl_lgs_ros.ingest.frames import sharpness
 from ccl_lgs_ros.ingest.images import decode_colour
+from ccl_lgs_ros.ingest.records import CameraInfoRecord
 from ccl_lgs_ros.ingest.synchronize import Assembler
 from ccl_lgs_ros.keyframes import KeyframeSelector
 from ccl_lgs_ros.recording import Recording, open_recording
@@ -146,7 +147,7 @@ def _role_lines(recording: Recording, config: MapConfig) -> list[str]:
     return lines
 
 
-def _depth_line(recording: Recording, colour: object, depth: object) -> str:
+def _depth_line(recording: Recording, colour: CameraInfoRecord | None, depth: CameraInfoRecord | None) -> str:
     topic = recording.topics.depth
     if not topic:
         return "depth: none"
@@ -154,11 +155,11 @@ def _depth_line(recording: Recording, colour: object, depth: object) -> str:
     sent_from = recording.samples[topic].header.frame_id.lstrip("/")
     if depth is None:
         return f"{text}, no camera_info: taken to be registered to the colour images"
-    if sent_from in ("", recording.camera_frame) and colour is not None:
-        if depth.intrinsics_key == colour.intrinsics_key:  # type: ignore[attr-defined]
-            return f"{text}, registered to the colour images"
+    is_one_frame = sent_from in ("", recording.camera_frame)
+    if is_one_frame and colour is not None and depth.intrinsics_key == colour.intrinsics_key:
+        return f"{text}, registered to the colour images"
     return (
-        f"{text}, not registered (f = {depth.k[0]:.1f}, {depth.width}x{depth.height}, "  # type: ignore[attr-defined]
+        f"{text}, not registered (f = {depth.k[0]:.1f}, {depth.width}x{depth.height}, "
         f"frame '{sent_from}'): it is reprojected"
     )
 

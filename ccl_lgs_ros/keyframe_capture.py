@@ -146,7 +146,8 @@ class Capture:
         if not any(camera.has_info for camera in cameras):
             return f"{self.num_images} colour images have arrived but no camera_info"
         if self._use_depth and all(camera.newest_depth_ns is None for camera in cameras):
-            return f"{self.num_images} colour images have arrived but no depth; set ingest.use_depth=false if there is none"
+            hint = "set ingest.use_depth=false if there is none"
+            return f"{self.num_images} colour images have arrived but no depth image; {hint}"
         if not self.num_kept and self.drops.counts["tf"]:
             return f"{self.num_images} colour images have arrived but {self.drops.first['tf']}"
         return ""

@@ -13,7 +13,7 @@ from ccl_lgs_ros.ingest.depth import decode_depth, limited
 from ccl_lgs_ros.ingest.images import decode_colour
 from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthRecord
 from ccl_lgs_ros.ingest.rectify import Lens, Rectifier, lens_of
-from ccl_lgs_ros.ingest.registration import register_depth
+from ccl_lgs_ros.ingest.registration import RayMap, register_depth
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class FrameDecoder:
         self._depth_min, self._depth_max = depth_min, depth_max
         self._min_valid_ratio = depth_min_valid_ratio
         self._rectifiers: dict[Lens, Rectifier] = {}
-        self._rays: dict[Lens, NDArray[np.float32]] = {}
+        self._rays: dict[Lens, RayMap] = {}
         self._has_warned = False
 
     def colour(self, frame: PosedFrame) -> tuple[Rectifier, NDArray[np.uint8]]:
@@ -92,7 +92,7 @@ class FrameDecoder:
             depth = rectifier.depth(raw)
         else:
             colour_from_depth = np.eye(4) if frame.colour_from_depth is None else frame.colour_from_depth
-            depth = register_depth(raw, lens, rectifier.camera, colour_from_depth, self._rays_of(lens))
+            depth = register_depth(raw, self._rays_of(lens), rectifier.camera, colour_from_depth)
         depth = limited(depth, depth_min=self._depth_min, depth_max=self._depth_max)
         self._check_known(depth)
         return depth
@@ -116,9 +116,9 @@ class FrameDecoder:
             )
         return colour_lens.resized(*size) if size != (colour_lens.width, colour_lens.height) else colour_lens
 
-    def _rays_of(self, lens: Lens) -> NDArray[np.float32]:
+    def _rays_of(self, lens: Lens) -> RayMap:
         if lens not in self._rays:
-            self._rays[lens] = lens.rays()
+            self._rays[lens] = RayMap.of(lens)
         return self._rays[lens]
 
     def _check_known(self, depth: NDArray[np.float32]) -> None:

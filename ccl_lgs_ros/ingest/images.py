@@ -113,11 +113,11 @@ def _decode_compressed(record: ImageRecord) -> NDArray[np.uint8]:
         if mosaic.ndim == 2:
             return _to_rgb8(mosaic, _PLAIN[sent_as][2])
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # camera_info knows nothing of EXIF
-    return cv2.cvtColor(compressed_pixels(record.data, flags, "a colour image"), cv2.COLOR_BGR2RGB)
+    return _to_rgb8(compressed_pixels(record.data, flags, "a colour image"), cv2.COLOR_BGR2RGB)
 
 
 def _to_rgb8(pixels: NDArray, conversion: int | None) -> NDArray[np.uint8]:
-    rgb = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+    rgb = pixels if conversion is None else np.asarray(cv2.cvtColor(pixels, conversion))
     if rgb.dtype == np.uint16:
-        rgb = (rgb >> HIGH_BYTE).astype(np.uint8)
-    return np.ascontiguousarray(rgb)
+        rgb = rgb.view(np.uint16) >> HIGH_BYTE
+    return np.ascontiguousarray(rgb, dtype=np.uint8)

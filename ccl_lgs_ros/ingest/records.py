@@ -6,12 +6,11 @@ wxyz; frame names carry no leading slash.
 """
 
 from dataclasses import dataclass
-from typing import Union
 
 import numpy as np
 from numpy.typing import NDArray
 
-ImageData = Union[bytes, bytearray, memoryview, NDArray[np.uint8]]
+ImageData = bytes | bytearray | memoryview | NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,4 +94,4 @@ class PoseRecord:
     camera_name: str = ""
 
 
-Record = Union[ColourRecord, DepthRecord, CameraInfoRecord, TransformRecord, PoseRecord]
+Record = ColourRecord | DepthRecord | CameraInfoRecord | TransformRecord | PoseRecord

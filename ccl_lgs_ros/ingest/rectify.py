@@ -65,7 +65,8 @@ class Lens:
             return np.stack([(u - self.cx) / self.fx, (v - self.cy) / self.fy], axis=-1).astype(np.float32)
         pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
         undistort = cv2.fisheye.undistortPoints if self.is_fisheye else cv2.undistortPoints
-        return undistort(pixels, self.matrix, np.array(self.distortion)).reshape(self.height, self.width, 2)
+        rays = np.asarray(undistort(pixels, self.matrix, np.array(self.distortion)), dtype=np.float32)
+        return rays.reshape(self.height, self.width, 2)
 
 
 def lens_of(info: CameraInfoRecord, *, is_rectified: bool, size: tuple[int, int]) -> Lens:
@@ -137,23 +138,25 @@ class Rectifier:
     def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The image [H, W, 3] as `camera` sees it."""
         self._check(image)
+        seen: NDArray = image
         if self._maps is not None:
-            image = cv2.remap(image, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            seen = np.asarray(cv2.remap(seen, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         if self._size != self._full_size:
-            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(image)
+            seen = np.asarray(cv2.resize(seen, self._size, interpolation=cv2.INTER_AREA))
+        return np.ascontiguousarray(seen)
 
     def depth(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
         """Depth [H, W] that is registered to the lens, as `camera` sees it; never mixed across edges."""
         self._check(depth)
+        seen: NDArray = depth
         if self._maps is not None:
-            nan = float("nan")
-            depth = cv2.remap(depth, *self._maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=nan)
+            edge = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": float("nan")}
+            seen = np.asarray(cv2.remap(seen, *self._maps, cv2.INTER_NEAREST, **edge))
         if self._size != self._full_size:
             rows = ((np.arange(self._size[1]) + HALF_PIXEL) * self._full_size[1] / self._size[1]).astype(int)
             columns = ((np.arange(self._size[0]) + HALF_PIXEL) * self._full_size[0] / self._size[0]).astype(int)
-            depth = depth[np.ix_(rows, columns)]
-        return np.ascontiguousarray(depth)
+            seen = seen[np.ix_(rows, columns)]
+        return np.ascontiguousarray(seen)
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -190,9 +193,10 @@ def _undistorted_matrix(lens: Lens) -> NDArray[np.float64]:
         return lens.matrix
     size, d = (lens.width, lens.height), np.array(lens.distortion)
     if lens.is_fisheye:
-        return cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(lens.matrix, d, size, np.eye(3), balance=0.0)
+        estimate = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify
+        return np.asarray(estimate(lens.matrix, d, size, np.eye(3), balance=0.0), dtype=np.float64)
     matrix, _ = cv2.getOptimalNewCameraMatrix(lens.matrix, d, size, alpha=0.0)
-    return matrix
+    return np.asarray(matrix, dtype=np.float64)
 
 
 def _undistortion_maps(lens: Lens, pinhole: NDArray[np.float64]) -> tuple[NDArray, NDArray]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth of one camera carried into another: every depth pixel is lifted to 3D and drawn, near before far."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,12 +15,26 @@ FOOTPRINT_MARGIN = 1.1
 MAX_HALF_FOOTPRINT = 16.0  # pixels; points almost in the camera's plane would cover all of it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RayMap:
+    """What each pixel of a lens sees, made once per lens."""
+
+    directions: NDArray[np.float32]  # [H, W, 2] x/z and y/z of a pixel's centre
+    spacing: NDArray[np.float32]  # [H, W, 2] how much of x/z and y/z a pixel covers
+
+    @staticmethod
+    def of(lens: Lens) -> "RayMap":
+        """The rays of a lens; distortion makes pixels cover unequal shares."""
+        rays = lens.rays()
+        if not lens.distortion or min(rays.shape[:2]) < 2:
+            even = np.array([1.0 / lens.fx, 1.0 / lens.fy], dtype=np.float32)
+            return RayMap(directions=rays, spacing=np.broadcast_to(even, rays.shape))
+        across, down = np.gradient(rays[..., 0], axis=1), np.gradient(rays[..., 1], axis=0)
+        return RayMap(directions=rays, spacing=np.abs(np.stack([across, down], axis=-1)))
+
+
 def register_depth(
-    depth: NDArray[np.float32],
-    depth_lens: Lens,
-    camera: Camera,
-    camera_from_depth: NDArray[np.float64],
-    rays: NDArray[np.float32] | None = None,
+    depth: NDArray[np.float32], rays: RayMap, camera: Camera, camera_from_depth: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Depth as `camera` sees it, [H, W] metres along its z; NaN where no depth pixel lands.
 
@@ -26,25 +42,23 @@ def register_depth(
 
     Args:
         depth: [h, w] metres, NaN unknown, as the lens took it (distorted).
-        depth_lens: the depth camera.
+        rays: of the depth camera's lens.
         camera: the undistorted colour camera.
         camera_from_depth: [4, 4] between the optical frames.
-        rays: depth_lens.rays(), where the caller keeps them.
     """
-    rays = depth_lens.rays() if rays is None else rays
     is_known = np.isfinite(depth)
     z_depth = depth[is_known]
-    xy = rays[is_known] * z_depth[:, None]
+    xy = rays.directions[is_known] * z_depth[:, None]
     rotation, translation = camera_from_depth[:3, :3].astype(np.float32), camera_from_depth[:3, 3].astype(np.float32)
     points = np.column_stack([xy, z_depth]) @ rotation.T + translation
     in_front = points[:, 2] > 0
-    points, z_depth = points[in_front], z_depth[in_front]
+    points, reach = points[in_front], (rays.spacing[is_known] * z_depth[:, None])[in_front]
     z = points[:, 2]
     u = camera.fx * points[:, 0] / z + camera.cx
     v = camera.fy * points[:, 1] / z + camera.cy
-    half = 0.5 * FOOTPRINT_MARGIN * z_depth / z
-    half_width = np.minimum(half * (camera.fx / depth_lens.fx), MAX_HALF_FOOTPRINT)
-    half_height = np.minimum(half * (camera.fy / depth_lens.fy), MAX_HALF_FOOTPRINT)
+    half = 0.5 * FOOTPRINT_MARGIN * reach / z[:, None]
+    half_width = np.minimum(half[:, 0] * camera.fx, MAX_HALF_FOOTPRINT)
+    half_height = np.minimum(half[:, 1] * camera.fy, MAX_HALF_FOOTPRINT)
     return _drawn(u, v, half_width, half_height, z.astype(np.float32), camera.width, camera.height)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Colour, depth, intrinsics and transforms, in whatever order they arrive, to posed frames in the order of their stamps.
+"""Colour, depth, intrinsics and transforms, in whatever order they come, to posed frames in the order of their stamps.
 
 Every choice depends on stamps alone, and is made when no later message can change it; so the same messages give the
 same frames however their topics interleave, as long as each topic keeps its own order and nothing waits longer than
