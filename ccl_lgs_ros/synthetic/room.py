@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A furnished room made from a seed: where everything stands, exactly."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from ccl_lgs_ros.geometry import rigid
+from ccl_lgs_ros.synthetic.colours import FAMILIES, linear
+from ccl_lgs_ros.synthetic.furniture import Furniture
+from ccl_lgs_ros.synthetic.outlines import outline_of, placed, rectangle
+from ccl_lgs_ros.synthetic.shapes import Floats, Shape, ShellSolid
+from ccl_lgs_ros.synthetic.things import Part
+
+SURFACE_POINTS = 4000  # per object, from which its centroid is taken
+FAR_EYE = 200.0  # metres
+NO_OBJECT = 0  # in object maps and label images, as simulators publish them
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomObject:
+    """One object that can be asked for."""
+
+    id: int  # 1 and up: its value in label images
+    kind: str  # "mug"
+    family: str  # "red"
+    parts: list[Part]
+    x: float  # metres, where it stands
+    y: float
+    z: float
+    yaw: float  # radians
+
+    @property
+    def category(self) -> str:
+        """The prompt that names it; two objects of one kind and colour share it."""
+        return f"{self.family} {self.kind}"
+
+    @cached_property
+    def world_from_thing(self) -> Floats:
+        """[4, 4]."""
+        return rigid(about_z(self.yaw), np.array([self.x, self.y, self.z]))
+
+    @cached_property
+    def outline(self) -> Floats:
+        """[n, 2] its convex outline on the floor, world."""
+        return placed(outline_of(self.parts), self.x, self.y, self.yaw)
+
+    @cached_property
+    def box(self) -> tuple[Floats, Floats, Floats]:
+        """Centre [3], rotation [3, 3] world_from_box and full size [3] of the box around it, along its own axes."""
+        corners = np.concatenate([part.corners for part in self.parts])
+        low, high = corners.min(0), corners.max(0)
+        rotation = self.world_from_thing[:3, :3]
+        return rotation @ ((low + high) / 2) + self.world_from_thing[:3, 3], rotation, high - low
+
+    @cached_property
+    def surface(self) -> Floats:
+        """[n, 3] points spread evenly over its surface, world, where no other part of it covers them."""
+        return surface_points(self, np.random.default_rng(self.id))
+
+    @property
+    def centroid(self) -> Floats:
+        """[3] the mean of its surface, world."""
+        return self.surface.mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paint:
+    """How a shape is painted, and what it belongs to."""
+
+    albedo: Floats  # [3] linear light
+    object_id: int  # NO_OBJECT for the room and its furniture
+    part_id: int  # 1 and up within an object, NO_OBJECT elsewhere
+    is_shell: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Everything in the room, in the map frame: origin in the middle of the floor, z up."""
+
+    seed: int
+    size: Floats  # [3] metres, inside
+    objects: tuple[RoomObject, ...]
+    furniture: tuple[tuple[Furniture, Floats], ...]  # with world_from_piece [4, 4]
+    decoration: tuple[tuple[list[Part], Floats], ...]  # with world_from_part [4, 4]
+    shapes: list[Shape] = field(init=False)
+    paints: list[Paint] = field(init=False)
+
+    def __post_init__(self) -> None:
+        shell = Shape(solid=ShellSolid(self.size / 2), world_from_shape=rigid(np.eye(3), self.size * [0, 0, 0.5]))
+        pairs = [(shell, Paint(albedo=np.ones(3), object_id=NO_OBJECT, part_id=NO_OBJECT, is_shell=True))]
+        for piece, world_from_piece in self.furniture:
+            pairs += _shapes_of(piece.parts, world_from_piece, (128, 128, 128))
+        for parts, world_from_parts in self.decoration:
+            pairs += _shapes_of(parts, world_from_parts, (128, 128, 128))
+        for item in self.objects:
+            pairs += _shapes_of(item.parts, item.world_from_thing, FAMILIES[item.family], item.id)
+        object.__setattr__(self, "shapes", [shape for shape, _ in pairs])
+        object.__setattr__(self, "paints", [paint for _, paint in pairs])
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The prompts that the room answers, each once."""
+        return tuple(dict.fromkeys(item.category for item in self.objects))
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The colour families of its objects, each once."""
+        return tuple(dict.fromkeys(item.family for item in self.objects))
+
+    def obstacles(self) -> list[Floats]:
+        """Outlines [n, 2] of all that stands on the floor."""
+        pieces = [placed_rectangle(piece, pose) for piece, pose in self.furniture]
+        return pieces + [item.outline for item in self.objects if item.z < 0.05]
+
+
+def placed_rectangle(piece: Furniture, world_from_piece: Floats) -> Floats:
+    """[4, 2] the outline of a piece of furniture in the room."""
+    return rectangle(*piece.half_size) @ world_from_piece[:2, :2].T + world_from_piece[:2, 3]
+
+
+def about_z(yaw: float) -> Floats:
+    """[3, 3] the rotation about z."""
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+def surface_points(item: RoomObject, random: np.random.Generator) -> Floats:
+    """[n, 3] points spread over the surface that an object shows to the outside, world: first hits of random lines."""
+    shapes = [shape for shape, _ in _shapes_of(item.parts, item.world_from_thing, (0, 0, 0))]
+    center, _, size = item.box
+    reach = float(np.linalg.norm(size))
+    found: list[Floats] = []
+    while sum(map(len, found)) < SURFACE_POINTS:
+        direction = random.normal(size=3)
+        direction /= np.linalg.norm(direction)
+        across = np.linalg.svd(direction[None])[2][1:]
+        starts = random.uniform(-reach / 2, reach / 2, (200, 2)) @ across
+        found.append(_first_hits(shapes, center - reach * direction, starts, direction))
+    return np.concatenate(found)[:SURFACE_POINTS]
+
+
+def _first_hits(shapes: list[Shape], origin: Floats, starts: Floats, direction: Floats) -> Floats:
+    eye = origin - FAR_EYE * direction  # rays share an origin; from far away they are nearly parallel
+    directions = origin + starts - eye
+    t = np.min([shape.hits(eye, directions) for shape in shapes], axis=0)
+    return eye + t[np.isfinite(t), None] * directions[np.isfinite(t)]
+
+
+def _shapes_of(
+    parts: list[Part], world_from_thing: Floats, srgb: tuple[int, int, int], object_id: int = NO_OBJECT
+) -> list[tuple[Shape, Paint]]:
+    pairs = []
+    for index, part in enumerate(parts):
+        albedo = np.minimum(linear(part.paint or srgb) * part.shade, 0.95)
+        part_id = index + 1 if object_id else NO_OBJECT
+        shape = Shape(solid=part.solid, world_from_shape=world_from_thing @ part.thing_from_part)
+        pairs.append((shape, Paint(albedo=albedo, object_id=object_id, part_id=part_id)))
+    return pairs
