@@ -6,13 +6,17 @@ Nothing here loads torch, so that the node that captures shares its process with
 
 import threading
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.errors import CclLgsError
+from ccl_lgs_ros.errors import CclLgsError, MapError
 from ccl_lgs_ros.ingest.drops import Drops
 from ccl_lgs_ros.ingest.frames import FrameDecoder, PosedFrame, sharpness
 from ccl_lgs_ros.ingest.records import ColourRecord, DepthRecord, Record
@@ -23,12 +27,29 @@ from ccl_lgs_ros.keyframes import KeyframeSelector
 INBOX_QUEUES = 4  # images that may lie unlooked at, in multiples of ingest.pending_queue
 
 
+class KeptKeyframe(Protocol):
+    """What the selection must know of a keyframe that was stored before."""
+
+    @property
+    def stamp_ns(self) -> int: ...
+
+    @property
+    def world_from_camera(self) -> NDArray[np.float64]: ...
+
+    @property
+    def sharpness(self) -> float: ...
+
+    @property
+    def camera_name(self) -> str: ...
+
+
 class KeyframeSink(Protocol):
-    """Where keyframes go: they are appended and never changed."""
+    """Where keyframes go, as storage.keyframe_store.KeyframeStore: they are appended and never changed."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Keyframe: ...
+    @property
+    def entries(self) -> Sequence[KeptKeyframe]: ...
 
     def append(self, keyframe: Keyframe) -> bool: ...
 
@@ -92,8 +113,7 @@ class Capture:
             max_count=options.max_count,
             overflow=options.overflow,
         )
-        for index in range(len(store)):
-            known = store[index]
+        for known in store.entries:
             self._selector.restore(known.stamp_ns, known.world_from_camera, known.sharpness, known.camera_name)
 
     def add(self, record: Record) -> None:
@@ -173,29 +193,33 @@ class Capture:
 
     def _keyframe(self, frame: PosedFrame) -> Keyframe | None:
         """The frame as a stored keyframe, None if it is not wanted or cannot be read."""
-        pose, name = frame.world_from_camera, frame.camera_name
-        refusal = self._selector.refusal(frame.stamp_ns, pose, name)
-        if refusal:
-            self.drops.add(*refusal)
-            return None
         try:
+            keyframe = self._worthwhile(frame)
+            if not self._store.append(keyframe):
+                raise _Refused("duplicate", f"there is a keyframe of {frame.stamp_ns} ns")
+        except _Refused as refused:
+            self.drops.add(refused.reason, str(refused))
+        except MapError as error:  # over its budget, or the disk does not take it
+            self.drops.add("limit", str(error))
+        else:
+            self._selector.keep(keyframe.stamp_ns, keyframe.world_from_camera, keyframe.sharpness, keyframe.camera_name)
+            self.num_kept += 1
+            return keyframe
+        return None
+
+    def _worthwhile(self, frame: PosedFrame) -> Keyframe:
+        """The decoded frame; each step costs more than the one before and is taken only if that let it pass."""
+        stamp_ns, pose, name = frame.stamp_ns, frame.world_from_camera, frame.camera_name
+        _refuse(self._selector.refusal(stamp_ns, pose, name))
+        with _unreadable("format", "a colour image cannot be read: "):
             rectifier, image = self._decoder.colour(frame)
-        except (CclLgsError, ValueError, cv2.error) as error:
-            self.drops.add("format", f"a colour image cannot be read: {error}")
-            return None
         sharp = sharpness(image)
-        refusal = self._selector.refusal_of_image(frame.stamp_ns, pose, sharp, name)
-        if refusal:
-            self.drops.add(*refusal)
-            return None
-        try:
+        _refuse(self._selector.refusal_of_image(stamp_ns, pose, sharp, name))
+        with _unreadable("depth"):
             depth = self._decoder.depth(frame, rectifier)
-        except (CclLgsError, ValueError, cv2.error) as error:
-            self.drops.add("depth", str(error))
-            return None
-        keyframe = Keyframe(
+        return Keyframe(
             id=len(self._store),
-            stamp_ns=frame.stamp_ns,
+            stamp_ns=stamp_ns,
             camera=rectifier.camera,
             world_from_camera=pose,
             image=image,
@@ -203,9 +227,25 @@ class Capture:
             camera_name=name,
             sharpness=sharp,
         )
-        if not self._store.append(keyframe):
-            self.drops.add("limit", "the keyframe store took no more; raise keyframes.max_disk_gb")
-            return None
-        self._selector.keep(frame.stamp_ns, pose, sharp, name)
-        self.num_kept += 1
-        return keyframe
+
+
+class _Refused(Exception):
+    """An image is not wanted, for a reason of ingest.drops."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def _refuse(refusal: tuple[str, str] | None) -> None:
+    if refusal is not None:
+        raise _Refused(*refusal)
+
+
+@contextmanager
+def _unreadable(reason: str, prefix: str = "") -> Iterator[None]:
+    """Whatever decoding raises is a refusal: one bad message must not stop the capture."""
+    try:
+        yield
+    except (CclLgsError, ValueError, cv2.error) as error:
+        raise _Refused(reason, prefix + str(error)) from error

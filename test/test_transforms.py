@@ -153,6 +153,11 @@ def test_a_jump_back_forgets_the_child_and_keeps_what_is_static() -> None:
         tf.lookup("map", "camera", 105 * S)
 
 
+def test_a_stamp_that_nobody_filled_is_no_jump_back() -> None:
+    tf = buffer(sent("map", "base", 100.0), sent("map", "base", 0.0), sent("map", "base", 101.0), cache=30.0)
+    tf.lookup("map", "base", int(100.5 * S))
+
+
 def test_a_recording_forgets_nothing_when_its_stamps_jump() -> None:
     tf = buffer(sent("map", "base", 100.0, 1.0), sent("map", "base", 2.0, 7.0))
     assert tf.lookup("map", "base", 100 * S)[0, 3] == 1.0

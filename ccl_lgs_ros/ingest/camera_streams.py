@@ -78,8 +78,6 @@ class CameraStreams:
     def add_colour(self, record: ColourRecord) -> tuple[str, str] | None:
         """Let an image wait; returns reason and text if it is refused."""
         stamp = record.stamp_ns
-        if stamp <= 0:
-            return "format", "the image has no stamp; its driver must fill header.stamp"
         if stamp == self._decided_ns:
             return "duplicate", f"the image of {stamp} ns came twice"
         if self._decided_ns is not None and stamp < self._decided_ns:
@@ -108,8 +106,8 @@ class CameraStreams:
         """The oldest image has been decided; forget what only it could have used."""
         stamp = self._decided_ns = self.pending.pop(0).colour.stamp_ns
         del self._depths[: bisect_left(self._depths, stamp - self._slop_ns, key=lambda depth: depth.stamp_ns)]
-        for infos in (self._infos, self._depth_infos):
-            del infos[: max(bisect_right(infos, stamp, key=lambda info: info.stamp_ns) - 1, 0)]
+        self._infos = _still_of_use(self._infos, stamp)
+        self._depth_infos = _still_of_use(self._depth_infos, stamp)
 
     def info_for(self, colour: ColourRecord, *, is_final: bool) -> CameraInfoRecord:
         """The newest intrinsics not newer than the image that fit its size, else the oldest that do."""
@@ -151,6 +149,12 @@ class CameraStreams:
             self._depth_has_no_info = True
             logger.warning("the depth images have no camera_info; they are taken to be registered to the colour images")
         return None
+
+
+def _still_of_use(infos: list[CameraInfoRecord], stamp_ns: int) -> list[CameraInfoRecord]:
+    """Without intrinsics that newer ones, of images of the same size, have replaced by the stamp."""
+    in_force = {info.image_size: info for info in infos if info.stamp_ns <= stamp_ns}
+    return [info for info in infos if info.stamp_ns > stamp_ns or in_force[info.image_size] is info]
 
 
 def _in_force(infos: list[CameraInfoRecord], stamp_ns: int) -> CameraInfoRecord:

@@ -114,7 +114,9 @@ class Assembler:
 
     def _add_to_camera(self, record: ColourRecord | DepthRecord | CameraInfoRecord) -> None:
         camera = self._cameras.setdefault(record.camera_name, CameraStreams(self._slop_ns, self._pending_queue))
-        if isinstance(record, CameraInfoRecord):
+        if not isinstance(record, CameraInfoRecord) and record.stamp_ns <= 0:
+            self._drops.add("format", "an image has no stamp; its driver must fill header.stamp")
+        elif isinstance(record, CameraInfoRecord):
             camera.add_info(record)
         elif isinstance(record, DepthRecord):
             if self._use_depth:

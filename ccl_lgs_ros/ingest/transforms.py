@@ -169,6 +169,8 @@ class _Track:
 
     def add(self, record: TransformRecord, cache_ns: int | None) -> None:
         newest = self._stamps[-1] if len(self._stamps) > self._start else None
+        if newest is not None and not self.is_static and record.stamp_ns <= 0 < newest - JUMP_BACK_NS:
+            return  # a stamp that nobody filled is no jump in time
         if self.is_static or (newest is not None and record.stamp_ns < newest - JUMP_BACK_NS and cache_ns is not None):
             self._forget_all()
             newest = None
