@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ccl_lgs_ros.association.tracks import summed_by
 from ccl_lgs_ros.structures import NONE, Segments, Tracks, Votes, VoteTable
 
 # A track whose visible part lies in one segment to this share is seen by it, however much is new in the segment.
@@ -41,7 +42,7 @@ class GeometricAssociator:
         Segments and tracks are matched one to one, so that a thing cut in pieces does not swallow its neighbours and
         two things seen as one segment are not joined by it. Only specks inside a track join it besides its match.
         """
-        support = torch.bincount(votes.label, weights=votes.weight.double(), minlength=len(segments))
+        support = summed_by(votes.label, votes.weight, len(segments))
         track_of_segment = torch.full((len(segments),), NONE, dtype=torch.int64, device=votes.label.device)
         known, held = held_by_tracks(votes, table, len(segments))
         if len(known):
@@ -114,7 +115,7 @@ def held_by_tracks(votes: Votes, table: VoteTable, num_segments: int) -> tuple[T
     share = votes.weight[vote].double() * weights[vote, slot] / total[vote, 0]
     tracks, column = torch.unique(rows[vote, slot].long(), return_inverse=True)
     cell = votes.label[vote] * len(tracks) + column
-    held = torch.bincount(cell, weights=share, minlength=num_segments * len(tracks))
+    held = summed_by(cell, share, num_segments * len(tracks))
     return tracks, held.reshape(num_segments, len(tracks))
 
 
@@ -126,7 +127,7 @@ def shared_votes(table: VoteTable, num_tracks: int) -> tuple[Tensor, Tensor, Ten
         shared: [P] float64 in (0, 1]: sum over Gaussians of the smaller vote, over all votes of the lighter track.
     """
     track, weight = table.track.long(), table.weight.double()
-    total = torch.bincount(track[track != NONE], weights=weight[track != NONE], minlength=num_tracks)
+    total = summed_by(track[track != NONE], weight[track != NONE], num_tracks)
     is_mixed = (track >= 0).sum(dim=1) > 1
     track, weight = track[is_mixed], weight[is_mixed]
     first, second = torch.triu_indices(track.shape[1], track.shape[1], offset=1, device=track.device)
@@ -134,7 +135,7 @@ def shared_votes(table: VoteTable, num_tracks: int) -> tuple[Tensor, Tensor, Ten
     a, b = track[row, first[pair]], track[row, second[pair]]
     keys, inverse = torch.unique(torch.minimum(a, b) * num_tracks + torch.maximum(a, b), return_inverse=True)
     smaller = torch.minimum(weight[row, first[pair]], weight[row, second[pair]])
-    common = torch.bincount(inverse, weights=smaller, minlength=len(keys))
+    common = summed_by(inverse, smaller, len(keys))
     low, high = keys // max(num_tracks, 1), keys % max(num_tracks, 1)
     low_is_light = total[low] < total[high]
     light, heavy = torch.where(low_is_light, low, high), torch.where(low_is_light, high, low)

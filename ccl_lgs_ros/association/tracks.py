@@ -20,7 +20,7 @@ def extended(tracks: Tracks, segments: Segments, votes: Votes, track_of_segment:
     track = track_of_segment[is_used]
     count = max(len(tracks), int(track.max()) + 1 if len(track) else 0)
     known = _padded(tracks, count, segments.features.shape[1])
-    support = torch.bincount(votes.label, weights=votes.weight.double(), minlength=len(segments))[is_used]
+    support = summed_by(votes.label, votes.weight, len(segments))[is_used]
     features = segments.features[is_used]
     agreement = (features * known.features[track]).sum(dim=1).clamp(0.0, 1.0)
     trust = torch.where(known.num_segments[track] > 0, agreement.square(), 1.0)
@@ -86,6 +86,11 @@ def relabelled_table(table: VoteTable, track_of_old: Tensor) -> VoteTable:
     return replace(
         table, track=track.gather(1, order), weight=weight.gather(1, order), lost=table.lost * max(largest, 1)
     )
+
+
+def summed_by(place: Tensor, weight: Tensor, count: int) -> Tensor:
+    """The weights [E] added up by their places [E] in 0 to count - 1, [count] float64."""
+    return torch.zeros(count, dtype=torch.float64, device=weight.device).index_add_(0, place, weight.double())
 
 
 def _padded(tracks: Tracks, count: int, dim: int) -> Tracks:

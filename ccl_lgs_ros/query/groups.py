@@ -24,7 +24,7 @@ CELLS_OUT = (
     2**15
 )  # cells from the middle to the end of the grid, so that a key fits 64 bits; strays beyond lie at the end
 ALIKE_COSINE = 0.8  # language of touching pieces of one thing: light and view change less than that
-GAP = 3.0  # connect distances that a track's piece may lie from its main piece
+GAP = 0.15  # metres that a track's piece may lie from its main piece: what is hidden or not measured in between
 INTERLOCKED = 0.5  # share of the smaller piece inside the other's box
 SPECK = 0.1  # size of a speck, as a share of what it lies on
 FACE_ANGLE = np.radians(30.0)  # between the normals of two faces of one thing
@@ -49,7 +49,7 @@ def group_points(
     pairs = KDTree(cells).query_pairs(distance, output_type="ndarray")
     is_same = track_of_cell[pairs[:, 0]] == track_of_cell[pairs[:, 1]]
     piece_of_cell = _components(len(cells), pairs[is_same])
-    piece_of_cell = _gathered(cells, track_of_cell, piece_of_cell, GAP * distance)
+    piece_of_cell = _gathered(cells, track_of_cell, piece_of_cell, max(GAP, distance))
     touching = _touching(pairs[~is_same], piece_of_cell, track_of_cell, look)
     joined = _joined(cells, piece_of_cell, touching, distance, up)
     thing_of_piece = _components(int(piece_of_cell.max()) + 1, joined)
