@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
-from ccl_lgs_ros.ingest.drops import Drops
+from ccl_lgs_ros.ingest.drops import REASONS, Drops
 from ccl_lgs_ros.ingest.frames import FrameDecoder, PosedFrame, sharpness
 from ccl_lgs_ros.ingest.records import ColourRecord, DepthRecord, Record
 from ccl_lgs_ros.ingest.synchronize import Assembler
@@ -168,8 +168,10 @@ class Capture:
         if self._use_depth and all(camera.newest_depth_ns is None for camera in cameras):
             hint = "set ingest.use_depth=false if there is none"
             return f"{self.num_images} colour images have arrived but no depth image; {hint}"
-        if not self.num_kept and self.drops.counts["tf"]:
-            return f"{self.num_images} colour images have arrived but {self.drops.first['tf']}"
+        faults = [reason for reason, is_fault in REASONS.items() if is_fault and self.drops.counts[reason]]
+        if not self.num_kept and faults:
+            worst = max(faults, key=lambda reason: self.drops.counts[reason])
+            return f"{self.num_images} colour images have arrived but no keyframe: {self.drops.first[worst]}"
         return ""
 
     def _take_in(self) -> None:
