@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node is doing, told to whoever joins late: once a second and at every change of state."""
+
+import resource
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from ccl_lgs_ros.msg import MapStatus
+from ccl_lgs_ros.ros.conversions import header_message
+
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+PERIOD = 1.0  # seconds
+BYTES_PER_MAXRSS = 1024  # ru_maxrss counts kilobytes on Linux
+UNKNOWN = float("nan")
+
+
+class StatusPublisher:
+    """Publishes MapStatus on `status`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._publisher = node.create_publisher(MapStatus, "status", LATCHED)
+        self._sent_state: tuple[Any, ...] = ()
+        self._sent_at_ns = 0
+
+    def publish(self, frame_id: str, **fields: Any) -> None:
+        """Send a report if a second has passed since the last, or its state, stage or map version changed."""
+        now_ns = self._node.get_clock().now().nanoseconds
+        state = (fields.get("state"), fields.get("stage", ""), fields.get("map_version", 0), fields.get("map_path", ""))
+        if state == self._sent_state and 0 <= now_ns - self._sent_at_ns < PERIOD * 1e9:
+            return
+        self._sent_state, self._sent_at_ns = state, now_ns
+        defaults = {"loss": UNKNOWN, "psnr": UNKNOWN, "eta": -1.0, "memory": peak_memory()}
+        header = header_message(now_ns, frame_id)
+        self._publisher.publish(MapStatus(header=header, node=self._node.get_name(), **{**defaults, **fields}))
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_MAXRSS
