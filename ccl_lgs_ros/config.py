@@ -28,7 +28,7 @@ def option(
 class FrameOptions:
     map_frame: str = option("map", "Frame that the map lives in; 'odom' where nothing publishes map.")
     map_up: tuple[float, float, float] = option((0.0, 0.0, 1.0), "Direction that is up in the map frame.")
-    camera_frame: str = option("", "Optical frame of the camera, for drivers that leave frame_id empty.")
+    camera_frame: str = option("", "Optical frame of the camera, for drivers that leave frame_id empty or wrong.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class IngestOptions:
     sync_slop: float = option(0.02, "Seconds that colour, depth and pose stamps may differ.", low=0, high=1)
     tf_timeout: float = option(1.0, "Seconds that an image waits for its transform.", low=0, high=30)
     tf_cache: float = option(30.0, "Seconds of tf that are kept.", low=1, high=3600)
-    pending_queue: int = option(30, "Images that may wait for depth or transforms.", low=1, high=1000)
+    pending_queue: int = option(60, "Images that may wait for depth or transforms.", low=1, high=1000)
     depth_scale: float = option(0.0, "Metres per depth unit; 0 = by encoding (16UC1 mm, 32FC1 m).", low=0)
     depth_min: float = option(0.1, "Metres; nearer depth is unknown.", low=0)
     depth_max: float = option(8.0, "Metres; farther depth is unknown.", low=0)

@@ -24,7 +24,7 @@ from ccl_lgs_ros.ingest.synchronize import Assembler
 from ccl_lgs_ros.ingest.transforms import TransformBuffer
 from ccl_lgs_ros.keyframes import KeyframeSelector
 
-INBOX_QUEUES = 4  # images that may lie unlooked at, in multiples of ingest.pending_queue
+INBOX_QUEUES = 2  # images of colour and depth that may lie unlooked at, in multiples of ingest.pending_queue
 
 
 class KeptKeyframe(Protocol):
@@ -84,7 +84,7 @@ class Capture:
         self._inbox: deque[Record] = deque()
         self._inbox_lock = threading.Lock()
         self._inbox_images = 0
-        self._max_inbox_images = INBOX_QUEUES * 2 * ingest.pending_queue
+        self._max_inbox_images = INBOX_QUEUES * ingest.pending_queue
         self._assembler = Assembler(
             map_frame=config.frames.map_frame,
             camera_frame=config.frames.camera_frame,

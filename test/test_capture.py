@@ -222,6 +222,11 @@ def test_the_status_says_what_is_missing() -> None:
     made.add(info(is_depth=True))
     made.poll()
     assert "waiting: the camera 'camera' has no pose: nothing publishes the frame 'map'" in made.status_text
+    starved = Capture(MapConfig(), ListStore())
+    for record in in_order({topic: records for topic, records in drive().items() if topic != "tf"}):
+        starved.add(record)
+        starved.poll()
+    assert "40 colour images have arrived but no keyframe: the camera 'camera' has no pose" in starved.status_text
     made.add(transform(0, is_static=True))
     made.poll()
     assert made.status_text == "1 images, 1 new keyframes; dropped: none"
