@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccl_lgs_ros.camera import Camera
-from ccl_lgs_ros.rendering.inputs import check_inputs
-from ccl_lgs_ros.structures import Gaussians, Rendering
+from ccl_lgs_ros.rendering.inputs import check_inputs, check_labels
+from ccl_lgs_ros.structures import Gaussians, Rendering, Votes
 
 
 class NumbaRasterizer:
@@ -51,3 +51,24 @@ class NumbaRasterizer:
         view = View.of(camera, world_from_camera)
         color, depth, alpha, blended, is_visible = Draw.apply(self._crew, view, *tensors)
         return Rendering(color=color, depth=depth, alpha=alpha, features=blended, is_visible=is_visible)
+
+    def vote(
+        self,
+        gaussians: Gaussians,
+        camera: Camera,
+        world_from_camera: NDArray[np.float64],
+        labels: Tensor,  # [H, W] int32, -1 none
+    ) -> Votes:
+        """The rendering weights of one view summed per Gaussian and label, at about the cost of drawing it.
+
+        Raises:
+            ValueError: naming the field that has the wrong shape or a number that is not finite.
+        """
+        from ccl_lgs_ros.rendering.drawing import View, as_arrays
+        from ccl_lgs_ros.rendering.tally import tally
+
+        check_inputs(gaussians, world_from_camera, None)
+        check_labels(labels, camera)
+        parameters = as_arrays(tuple(gaussians.tensors().values()))
+        values = np.ascontiguousarray(labels.numpy(), dtype=np.int32)
+        return tally(self._crew, parameters, View.of(camera, world_from_camera), values)

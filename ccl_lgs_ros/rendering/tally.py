@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The voting kernels joined to votes: one pass over the tiles, then one over the splats."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ccl_lgs_ros.rendering.blending import PIXELS
+from ccl_lgs_ros.rendering.drawing import STEPS, Array, Splats, View, prepare
+from ccl_lgs_ros.rendering.voting import count_entries, number_labels, vote_tiles, write_entries
+from ccl_lgs_ros.rendering.workers import Crew
+from ccl_lgs_ros.structures import Votes
+
+MAX_SUMS = 1 << 24  # sums that one pass may hold (64 MiB); a wilder label map takes several passes
+
+Entries = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # Gaussian, label, weight
+
+
+def tally(
+    crew: Crew, parameters: tuple[Array, ...], view: View, labels: NDArray[np.int32], max_sums: int = MAX_SUMS
+) -> Votes:
+    """The rendering weights of one view per Gaussian and label [H, W]."""
+    *shape, sh = parameters
+    n = len(sh)
+    splats = prepare(crew, (*shape, sh[:, :0]), np.empty((n, 0), np.float32), view)
+    num_tiles = len(splats.tile_start) - 1
+    codes = np.empty((num_tiles, PIXELS), np.float32)
+    tile_labels, num_labels = np.empty((num_tiles, PIXELS), np.int32), np.empty(num_tiles, np.int64)
+    crew.run(number_labels, labels, codes, tile_labels, num_labels)
+    seen = np.zeros(len(splats.members), np.float32)
+    passes = [
+        _entries(crew, splats, view, tiles, codes, tile_labels, num_labels, seen, n)
+        for tiles in _passes(splats, num_labels, max_sums)
+    ]
+    visibility = np.zeros(n, np.float64)
+    splat_of_place = splats.order[splats.members]
+    visibility += np.bincount(splat_of_place, weights=seen, minlength=n)
+    gaussian, label, weight = passes[0] if len(passes) == 1 else _merged(passes)
+    return Votes(
+        gaussian=torch.from_numpy(gaussian),
+        label=torch.from_numpy(label),
+        weight=torch.from_numpy(weight),
+        visibility=torch.from_numpy(visibility.astype(np.float32)),
+    )
+
+
+def _passes(splats: Splats, num_labels: NDArray[np.int64], max_sums: int) -> list[tuple[int, int]]:
+    """Ranges of tiles that together need no more than max_sums sums, or are a single tile."""
+    sizes = np.diff(splats.tile_start) * num_labels
+    ranges, first, total = [], 0, 0
+    for tile, size in enumerate(sizes.tolist()):
+        if total and total + size > max_sums:
+            ranges.append((first, tile))
+            first, total = tile, 0
+        total += size
+    return [*ranges, (first, len(sizes))]
+
+
+def _entries(
+    crew: Crew,
+    splats: Splats,
+    view: View,
+    tiles: tuple[int, int],
+    codes: Array,
+    tile_labels: NDArray[np.int32],
+    num_labels: NDArray[np.int64],
+    seen: Array,
+    num_gaussians: int,
+) -> Entries:
+    """The votes of a range of tiles, by Gaussian, then label."""
+    first, last = tiles
+    lengths = np.diff(splats.tile_start)
+    sizes = lengths * num_labels
+    sizes[:first] = 0
+    sums_start = np.concatenate([[0], np.cumsum(sizes)])
+    sums_start[last + 1 :] = sums_start[last]
+    sums = np.zeros(sums_start[last], np.float32)
+    lists = (splats.tile_start, splats.members, splats.splats, STEPS)
+    crew.run(vote_tiles, tiles, (view.width, view.height), *lists, codes, num_labels, sums_start, sums, seen)
+
+    tile_of_place = np.repeat(np.arange(len(lengths)), lengths)
+    within = np.arange(len(splats.members)) - splats.tile_start[tile_of_place]
+    rows_start = sums_start[tile_of_place] + within * num_labels[tile_of_place]
+    rows_start[(tile_of_place < first) | (tile_of_place >= last)] = -1
+    table = (splats.place_start, splats.places, tile_of_place, num_labels, rows_start, sums)
+    counts = np.empty(len(splats.order), np.int64)
+    crew.run(count_entries, *table, counts)
+    counts_of_gaussian = np.zeros(num_gaussians, np.int64)
+    counts_of_gaussian[splats.order] = counts
+    starts = np.cumsum(counts_of_gaussian) - counts_of_gaussian
+    size = int(counts.sum())
+    labels, weights = np.empty(size, np.int64), np.empty(size, np.float32)
+    crew.run(write_entries, *table, tile_labels, starts[splats.order], labels, weights)
+    gaussian = np.repeat(np.arange(num_gaussians), counts_of_gaussian)
+    kept = labels >= 0
+    return gaussian[kept], labels[kept], weights[kept]
+
+
+def _merged(passes: list[Entries]) -> Entries:
+    """The votes of several ranges of tiles as one, by Gaussian, then label, each pair once."""
+    gaussian, label, weight = (np.concatenate(column) for column in zip(*passes, strict=True))
+    order = np.lexsort((label, gaussian))
+    gaussian, label, weight = gaussian[order], label[order], weight[order]
+    is_new = np.ones(len(gaussian), bool)
+    is_new[1:] = (np.diff(gaussian) != 0) | (np.diff(label) != 0)
+    if not len(gaussian):
+        return gaussian, label, weight
+    return gaussian[is_new], label[is_new], np.add.reduceat(weight, np.flatnonzero(is_new))
