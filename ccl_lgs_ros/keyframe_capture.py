@@ -79,6 +79,7 @@ class Capture:
         self.drops = Drops()
         self.num_images = 0
         self.num_kept = 0
+        self._is_next_wanted = False
         self._store = store
         self._use_depth = ingest.use_depth if use_depth is None else use_depth
         self._inbox: deque[Record] = deque()
@@ -139,6 +140,10 @@ class Capture:
         """Decide on the images that still wait: nothing more will come."""
         self._take_in()
         return self._stored(None, is_end=True)
+
+    def take_next(self) -> None:
+        """Keep the next image that has all it needs, however little it moved and however blurred it is."""
+        self._is_next_wanted = True
 
     @property
     def counts(self) -> dict[str, int]:
@@ -206,17 +211,18 @@ class Capture:
         else:
             self._selector.keep(keyframe.stamp_ns, keyframe.world_from_camera, keyframe.sharpness, keyframe.camera_name)
             self.num_kept += 1
+            self._is_next_wanted = False
             return keyframe
         return None
 
     def _worthwhile(self, frame: PosedFrame) -> Keyframe:
         """The decoded frame; each step costs more than the one before and is taken only if that let it pass."""
         stamp_ns, pose, name = frame.stamp_ns, frame.world_from_camera, frame.camera_name
-        _refuse(self._selector.refusal(stamp_ns, pose, name))
+        self._refuse(self._selector.refusal(stamp_ns, pose, name))
         with _unreadable("format", "a colour image cannot be read: "):
             rectifier, image = self._decoder.colour(frame)
         sharp = sharpness(image)
-        _refuse(self._selector.refusal_of_image(stamp_ns, pose, sharp, name))
+        self._refuse(self._selector.refusal_of_image(stamp_ns, pose, sharp, name))
         with _unreadable("depth"):
             depth = self._decoder.depth(frame, rectifier)
         return Keyframe(
@@ -230,6 +236,11 @@ class Capture:
             sharpness=sharp,
         )
 
+    def _refuse(self, refusal: tuple[str, str] | None) -> None:
+        is_waived = self._is_next_wanted and refusal is not None and refusal[0] in ("motion", "blur")
+        if refusal is not None and not is_waived:
+            raise _Refused(*refusal)
+
 
 class _Refused(Exception):
     """An image is not wanted, for a reason of ingest.drops."""
@@ -237,11 +248,6 @@ class _Refused(Exception):
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
         self.reason = reason
-
-
-def _refuse(refusal: tuple[str, str] | None) -> None:
-    if refusal is not None:
-        raise _Refused(*refusal)
 
 
 @contextmanager
