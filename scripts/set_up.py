@@ -161,16 +161,13 @@ def torch_index() -> list[str]:
 
 def patch_cmake_files() -> None:
     """Point the CMake files of the ROS wheels to this machine's Python and numpy headers."""
-    numpy = subprocess.check_output([PYTHON, "-c", "import numpy; print(numpy.get_include())"]).strip()
+    question = "import numpy, sysconfig; print(sysconfig.get_path('include')); print(numpy.get_include())"
+    include, numpy = subprocess.check_output([PYTHON, "-c", question]).splitlines()
     for path in (VENV / "share").rglob("*.cmake"):
         content = path.read_bytes()
-        patched = FOREIGN_NUMPY.sub(numpy, FOREIGN_INCLUDE.sub(sysconfig_include(), content))
+        patched = FOREIGN_NUMPY.sub(numpy, FOREIGN_INCLUDE.sub(include, content))
         if patched != content:
             path.write_bytes(patched)
-
-
-def sysconfig_include() -> bytes:
-    return subprocess.check_output([PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('include'))"]).strip()
 
 
 def build_tf2_msgs() -> None:
@@ -178,7 +175,7 @@ def build_tf2_msgs() -> None:
     source = WORK / "tf2_msgs"
     shutil.rmtree(source, ignore_errors=True)
     run([PYTHON, ROOT / "scripts" / "write_tf2_msgs.py", source], "the definitions of tf2_msgs could not be written")
-    build(source, WORK / "tf2_msgs-build")
+    build("tf2_msgs", source)
 
 
 def interface_inputs() -> list[bytes]:
@@ -189,13 +186,12 @@ def interface_inputs() -> list[bytes]:
 
 def build_interfaces() -> None:
     """Only the generated msg, srv and action enter .venv, and links to the rest of the source tree."""
-    for installed in VENV.glob("lib/python3*/site-packages/ccl_lgs_ros"):
-        shutil.rmtree(installed)
-    build(ROOT, WORK / "ccl_lgs_ros-build", "-DCCL_LGS_DEVELOP=ON")
+    build("ccl_lgs_ros", ROOT, "-DCCL_LGS_DEVELOP=ON")
 
 
-def build(source: Path, folder: Path, *options: str) -> None:
-    """Configure and build a ROS package and install it into .venv."""
+def build(package: str, source: Path, *options: str) -> None:
+    """Configure and build a ROS package and install it into .venv in place of an earlier one."""
+    folder = WORK / f"{package}-build"
     shutil.rmtree(folder, ignore_errors=True)
     environment = {
         **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "CMAKE_PREFIX_PATH")},
@@ -203,9 +199,12 @@ def build(source: Path, folder: Path, *options: str) -> None:
         "AMENT_PREFIX_PATH": str(VENV),
     }
     settings = [f"-DCMAKE_INSTALL_PREFIX={VENV}", "-DBUILD_TESTING=OFF", *options]
-    hint = f"the interfaces of {source.name} could not be built"
+    hint = f"the interfaces of {package} could not be built"
     run(["cmake", "-S", source, "-B", folder, "-G", "Ninja", *settings], hint, environment)
-    run(["cmake", "--build", folder, "--target", "install"], hint, environment)
+    run(["cmake", "--build", folder], hint, environment)
+    for earlier in VENV.glob(f"lib/python3*/site-packages/{package}"):
+        shutil.rmtree(earlier)  # what an interface that is gone has left
+    run(["cmake", "--install", folder], hint, environment)
 
 
 def run(command: list[object], hint: str, environment: dict[str, str] | None = None) -> None:
