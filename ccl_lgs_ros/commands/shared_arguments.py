@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments and outputs that several commands have."""
+
+import argparse
+import sys
+from types import TracebackType
+
+from tqdm import tqdm
+
+from ccl_lgs_ros.config import MapConfig, load_config, parse_assignment, updated
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """--config and --set."""
+    parser.add_argument("--config", metavar="FILE", help="YAML file of options (plain, or a ROS parameter file)")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        dest="assignments",
+        help="change one option, for instance --set keyframes.min_translation=0.05; `ccl-lgs options` lists them",
+    )
+
+
+def config_of(arguments: argparse.Namespace) -> MapConfig:
+    """The options that the command line asks for."""
+    base = load_config(arguments.config) if arguments.config else MapConfig()
+    return updated(base, dict(parse_assignment(text) for text in arguments.assignments))
+
+
+
+
+class ProgressBars:
+    """One tqdm bar per stage on stderr, with the latest figures; silent when stderr is no terminal and quiet."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._stage = ""
+
+    def __enter__(self) -> "ProgressBars":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
+        if stage != self._stage or self._bar is None:
+            self.close()
+            self._stage = stage
+            interval = 0.2 if sys.stderr.isatty() else 10.0
+            self._bar = tqdm(total=total, desc=f"{stage:>10}", mininterval=interval, file=sys.stderr)
+        self._bar.total = total
+        self._bar.n = done
+        if figures:
+            self._bar.set_postfix({k: f"{v:.4g}" for k, v in figures.items()}, refresh=False)
+        self._bar.update(0)
+
+    def close(self) -> None:
+        """End the current bar."""
+        if self._bar is not None:
+            self._bar.refresh()
+            self._bar.close()
+            self._bar = None
