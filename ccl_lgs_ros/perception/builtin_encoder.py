@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from torch import Tensor
 
-from ccl_lgs_ros.perception.colour_families import FAMILIES, acceptance, colour_table, lab_of, memberships
+from ccl_lgs_ros.perception.colour_families import FAMILIES, NEUTRALS, acceptance, colour_table, lab_of, memberships
 from ccl_lgs_ros.perception.colour_words import colours_in
 from ccl_lgs_ros.structures import NONE, Prompt
 
@@ -58,18 +58,26 @@ class BuiltinEncoder:
         return Prompt(text=text, feature=torch.from_numpy(feature), unknown_words=unknown, encoder=self.identity)
 
     def relevancy(self, features: Tensor, prompt: Prompt) -> Tensor:
-        """How much of each feature [..., D] is accepted by the prompt, against its strongest rival family.
+        """How much of each feature [..., D] is for the prompt, against its strongest rival.
 
         Every family's share of the segment is split by the prompt's acceptance a of it: a for, 1 - a against. The
-        score is all that is for, over that plus the greatest single share against; 0.5 is a tie.
+        score is all that is for, over that plus the strongest rival; 0.5 is a tie. Rivals are the families that are
+        accepted in part, taken together; black, grey and white, taken together; and every other family by itself.
         """
         if not prompt.is_understood:
             return torch.zeros(features.shape[:-1])
         accepted = (prompt.feature / prompt.feature.max()).to(features)
         share = features.square()
+        against = share * (1.0 - accepted)
+        is_kin = accepted > 0.0
+        is_neutral = torch.tensor([name in NEUTRALS for name in FAMILIES], device=features.device) & ~is_kin
+        rivals = [
+            (against * is_kin).sum(dim=-1),
+            (against * is_neutral).sum(dim=-1),
+            (against * ~(is_kin | is_neutral)).amax(dim=-1),
+        ]
         support = (share * accepted).sum(dim=-1)
-        rival = (share * (1.0 - accepted)).amax(dim=-1)
-        return support / (support + rival).clamp_min(torch.finfo(share.dtype).tiny)
+        return support / (support + torch.stack(rivals).amax(dim=0)).clamp_min(torch.finfo(share.dtype).tiny)
 
 
 def _inner_pixels(label: NDArray, count: int) -> NDArray[np.bool_]:

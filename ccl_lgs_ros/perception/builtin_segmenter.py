@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from skimage.segmentation import slic
 
 from ccl_lgs_ros.camera import Keyframe
-from ccl_lgs_ros.perception.colour_families import DARK_OFFSET, NOISE_LIGHTNESS, lab_of
+from ccl_lgs_ros.perception.colour_families import lab_of, perceived
 from ccl_lgs_ros.perception.region_merging import Partition, Regions, merge_regions
 from ccl_lgs_ros.structures import MaskProposals
 
 WORKING_WIDTH = 320  # pixels; larger images are segmented at this width
 SUPERPIXEL_AREA = 64  # working pixels
 COMPACTNESS = 8.0  # CIELAB units that weigh as much as one superpixel's width
-SATURATION_SCALE = 100.0  # saturation 1 counts as much as 100 units of lightness
-LIGHTNESS_DISCOUNT = 0.35  # of a step in lightness counts as a step in colour, because light varies over a surface
+COLOUR_SCALE = 40.0  # units of lightness that the distance 1 in the plane of hue and saturation weighs
+LIGHTNESS_DISCOUNT = 0.5  # of a step in lightness counts as a step in colour, because light varies over a surface
 DEPTH_STEP = 0.04  # share of the distance that two neighbours on one surface may differ by
 UNKNOWN_DEPTH = 1e6  # metres; farther than any that is known
 DEPTH_COST = 25.0  # what an edge in depth counts as, in units of colour
@@ -35,7 +35,7 @@ class Scale:
     limit: float
 
 
-SCALES = (Scale(SUBPART, 7.0), Scale(WHOLE, 13.0))
+SCALES = (Scale(SUBPART, 7.0), Scale(WHOLE, 11.0))
 STABILITY_STEP = 1.3  # a stable region is still the same when the limit is this much stricter or looser
 
 
@@ -46,7 +46,7 @@ class BuiltinSegmenter:
         """Masks of granularity 0 (fine regions) and 2 (coarse regions); the regions of one granularity do not overlap.
 
         predicted_iou says how much an outline stands out against the difference that would have been merged;
-        stability is the IoU with the same region under a stricter and a looser limit.
+        stability is the mean IoU with the same region under a stricter and a looser limit.
         """
         height, width = keyframe.image.shape[:2]
         size = (min(width, WORKING_WIDTH), max(1, round(height * min(1.0, WORKING_WIDTH / width))))
@@ -58,15 +58,16 @@ class BuiltinSegmenter:
             strict = merge_regions(partition, scale.limit / STABILITY_STEP, MIN_REGION_PX)
             merged = merge_regions(partition, scale.limit, MIN_REGION_PX)
             loose = merge_regions(partition, scale.limit * STABILITY_STEP, MIN_REGION_PX)
-            agreement = np.minimum(_best_iou(partition, merged, strict), _best_iou(partition, merged, loose))
-            contrast = merged.contrast / (merged.contrast + scale.limit)
+            agreement = (_best_iou(partition, merged, strict) + _best_iou(partition, merged, loose)) / 2.0
+            contrast = 1.0 - scale.limit / (2.0 * np.maximum(merged.contrast, scale.limit))
+            predicted_iou = contrast * _inner_share(merged.region_of_superpixel[partition.labels], merged.area)
             labels = merged.region_of_superpixel[partition.labels]
             kept = np.argsort(-merged.area, kind="stable")[: MAX_PROPOSALS // len(SCALES)]
             full = cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST).astype(
                 np.int32
             )
             masks.append(torch.from_numpy(full)[None] == torch.from_numpy(kept.astype(np.int32))[:, None, None])
-            predicted.append(contrast[kept])
+            predicted.append(predicted_iou[kept])
             stability.append(agreement[kept])
             granularity.append(np.full(len(kept), scale.granularity))
         return MaskProposals(
@@ -80,9 +81,7 @@ class BuiltinSegmenter:
 def _appearance(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Discounted lightness and saturation-scaled colour [H, W, 3] of an image, edges kept and noise removed."""
     lab = lab_of(cv2.bilateralFilter(image, d=5, sigmaColor=30, sigmaSpace=3))
-    lightness = lab[..., :1]
-    belief = lightness / (lightness + NOISE_LIGHTNESS) / (lightness + DARK_OFFSET)
-    return np.concatenate([lightness * LIGHTNESS_DISCOUNT, lab[..., 1:] * belief * SATURATION_SCALE], axis=-1)
+    return np.concatenate([lab[..., :1] * LIGHTNESS_DISCOUNT, perceived(lab)[..., :2] * COLOUR_SCALE], axis=-1)
 
 
 def _depth_edges(depth: NDArray[np.float32] | None, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -102,16 +101,25 @@ def _depth_edges(depth: NDArray[np.float32] | None, size: tuple[int, int]) -> ND
 def _superpixels(appearance: NDArray[np.float32], depth_edges: NDArray[np.float32]) -> Partition:
     """A partition of the image into small regions that keep to its edges."""
     height, width = appearance.shape[:2]
+    span = float(appearance.max() - appearance.min()) or 1.0  # slic scales what it is given to span 0 to 1
     labels = slic(
         appearance,
         n_segments=max(1, height * width // SUPERPIXEL_AREA),
-        compactness=COMPACTNESS,
+        compactness=COMPACTNESS / span,
         max_num_iter=5,
         convert2lab=False,
         start_label=0,
         channel_axis=-1,
     )
     return Partition.of(labels, appearance, depth_edges * DEPTH_COST)
+
+
+def _inner_share(labels: NDArray[np.int64], area: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of each region that stays if its outline is wrong by one pixel: low for thin strips and specks."""
+    as_float = labels.astype(np.float32)
+    kernel = np.ones((3, 3), np.uint8)
+    inner = (cv2.erode(as_float, kernel) == as_float) & (cv2.dilate(as_float, kernel) == as_float)
+    return np.bincount(labels[inner], minlength=len(area)) / area
 
 
 def _best_iou(partition: Partition, regions: Regions, others: Regions) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@
 `colour_names.csv` lists the 949 names of the XKCD colour survey, the sRGB value that each stands for, the family
 it belongs to and whether the word is a colour, a thing, or either. It was made by a rule (the head word of the name,
 "dark grass *green*", then lightness, hue and saturation; names without a head word by their nearest neighbours) and
-then reviewed by hand.
+then reviewed by hand. A name holds no region when its sample looks like another family ("midnight" is as good as black).
 """
 
 import csv
@@ -41,7 +41,7 @@ ACCEPTED: dict[str, dict[str, float]] = {
     "grey green": {"green": 0.3},
     "turquoise": {"cyan": 0.85},
     "cyan": {"turquoise": 0.6, "light blue": 0.5},
-    "light blue": {"cyan": 0.9, "grey blue": 0.3},
+    "light blue": {"cyan": 0.9, "grey blue": 0.45, "turquoise": 0.45, "blue": 0.4},
     "blue": {"dark blue": 0.95, "light blue": 0.75, "cyan": 0.45, "grey blue": 0.45, "turquoise": 0.2},
     "dark blue": {"blue": 0.4},
     "grey blue": {"blue": 0.3, "light blue": 0.3},
@@ -52,14 +52,15 @@ ACCEPTED: dict[str, dict[str, float]] = {
     "white": {"light grey": 0.6},
 }
 FAMILIES = tuple(ACCEPTED)
+NEUTRALS = frozenset({"black", "dark grey", "grey", "light grey", "white"})
 
 # The space in which names are neighbours. A change of exposure scales chroma and lightness together, so saturation
 # (chroma over lightness) and hue stay as they are; lightness is kept at a discount.
 DARK_OFFSET = 24.0  # lightness that steadies the saturation of dark colours; CIELAB's own constant is 16
-NOISE_LIGHTNESS = 8.0  # lightness at which half of the saturation that is seen is believed
-SATURATION_KNEE = 0.15  # saturations below count linearly, above logarithmically
+NOISE_LIGHTNESS = 20.0  # lightness at which half of the saturation that is seen is believed
+SATURATION_KNEE = 0.15  # saturations below hardly count, those above count logarithmically
 LIGHTNESS_WEIGHT = 1.4  # length of the axis from black to white, where hue circles have radius 0 to 2.5
-NAME_RADIUS = 0.2  # how far around a name its meaning fades
+NAME_RADIUS = 0.16  # how far around a name its meaning fades
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,8 +70,8 @@ class ColourTable:
     names: tuple[str, ...]
     kinds: tuple[str, ...]  # "colour", "thing" (apple) or "either" (salmon)
     families: NDArray[np.int64]  # [B] index into FAMILIES
-    points: NDArray[np.float32]  # [B, 3] in the space of `perceived`
-    starts: NDArray[np.int64]  # [F] first row of each family
+    points: NDArray[np.float32]  # [R, 3] in the space of `perceived`, of the names that hold a region
+    starts: NDArray[np.int64]  # [F] first point of each family
 
 
 @cache
@@ -81,12 +82,13 @@ def colour_table() -> ColourTable:
     rows.sort(key=lambda row: FAMILIES.index(row["family"]))
     families = np.array([FAMILIES.index(row["family"]) for row in rows])
     rgb = np.array([[int(row["srgb"][i : i + 2], 16) for i in (1, 3, 5)] for row in rows], np.float32)
+    holds = np.array([row["holds_region"] == "yes" for row in rows])
     return ColourTable(
         names=tuple(row["name"] for row in rows),
         kinds=tuple(row["kind"] for row in rows),
         families=families,
-        points=perceived(lab_of(rgb)),
-        starts=np.searchsorted(families, np.arange(len(FAMILIES))),
+        points=perceived(lab_of(rgb[holds])),
+        starts=np.searchsorted(families[holds], np.arange(len(FAMILIES))),
     )
 
 
@@ -101,7 +103,7 @@ def perceived(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     lightness = np.maximum(lab[..., :1], 0.0)
     plane = lab[..., 1:] / (lightness + DARK_OFFSET) * (lightness / (lightness + NOISE_LIGHTNESS))
     saturation = np.linalg.norm(plane, axis=-1, keepdims=True)
-    plane = plane / np.maximum(saturation, 1e-6) * np.log1p(saturation / SATURATION_KNEE)
+    plane = plane / np.maximum(saturation, 1e-6) * np.log1p((saturation / SATURATION_KNEE) ** 2) / 2.0
     return np.concatenate([plane, lightness / 100.0 * LIGHTNESS_WEIGHT], axis=-1).astype(np.float32)
 
 

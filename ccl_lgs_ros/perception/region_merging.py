@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+MEAN_WEIGHTS = np.array([0.3, 1.0, 1.0])
 OUTLINE_WEIGHT = 0.5  # of the step across the common outline, against the difference of the regions' means
 SMALL_FACTOR = 0.35  # a region below the least area merges at this share of its true cost
 
@@ -104,7 +105,7 @@ class _Graph:
         step = _sums(where, partition.step[outer] * sign * length[:, None], len(key)) / total[:, None]
         barrier = np.bincount(where, weights=partition.barrier[outer] * length, minlength=len(key)) / total
         pairs = np.stack([key // count, key % count], axis=1)
-        difference = np.linalg.norm(mean[pairs[:, 0]] - mean[pairs[:, 1]], axis=1)
+        difference = np.linalg.norm((mean[pairs[:, 0]] - mean[pairs[:, 1]]) * MEAN_WEIGHTS, axis=1)
         cost = (1.0 - OUTLINE_WEIGHT) * difference + OUTLINE_WEIGHT * np.linalg.norm(step, axis=1) + barrier
         return _Graph(area=area, pairs=pairs, length=total, cost=cost)
 
