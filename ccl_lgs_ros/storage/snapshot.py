@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A SemanticMap as a version of a map directory: published whole, mapped when loaded.
+
+splat.ply                  the Gaussians, for any 3DGS viewer
+semantics.safetensors      per level: track (u16, 65535 none; i32, -1 none, from 65535 tracks on) and confidence
+                           (u8) of each Gaussian, entry of each track, codebook
+snapshot.json              everything else, and size and CRC-32 of the two
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.storage.durable import disk_errors
+from ccl_lgs_ros.storage.map_directory import MapDirectory
+from ccl_lgs_ros.storage.ply import read_splat, write_splat
+from ccl_lgs_ros.structures import NONE, Codebook, SemanticLevel, SemanticMap
+
+SNAPSHOT_FORMAT_VERSION = 1
+SPLAT, SEMANTICS, DESCRIPTION = "splat.ply", "semantics.safetensors", "snapshot.json"
+NONE_U16 = 65535
+OPEN_ATTEMPTS = 5  # each fails only if two versions were published since it looked
+_CHUNK = 1 << 22  # bytes
+
+
+def publish(directory: MapDirectory, semantic_map: SemanticMap) -> SemanticMap:
+    """Make a map the directory's next version; readers and power cuts see all of it or nothing.
+
+    Returns:
+        The map under its version and the directory's map id.
+
+    Raises:
+        MapError: if another process publishes or the disk does not take it; earlier versions are intact.
+    """
+    semantic_map = replace(semantic_map, map_id=directory.map_id)
+
+    def write(folder: Path, version: int) -> None:
+        write_splat(folder / SPLAT, semantic_map.gaussians)
+        save_file(_semantics(semantic_map.levels), folder / SEMANTICS)
+        description = _description(semantic_map, version, folder)
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, allow_nan=False))
+
+    return semantic_map.with_version(directory.publish(write))
+
+
+def load(directory: MapDirectory, version: int | None = None) -> SemanticMap:
+    """A published map, the newest unless a version is named; its Gaussians are mapped from the file.
+
+    Raises:
+        MapError: if there is no such version, or a file of it is damaged, which is named.
+    """
+    if version is not None:
+        return _loaded(directory, version)
+    for _ in range(OPEN_ATTEMPTS):
+        newest = directory.newest_version()
+        if newest == 0:
+            raise MapError(
+                f"the map {directory.path} has no snapshot yet; wait for the first, or build it with: "
+                f"ccl-lgs map BAG -o {directory.path}"
+            )
+        try:
+            return _loaded(directory, newest)
+        except MapError:
+            if directory.newest_version() == newest:
+                raise
+    raise MapError(f"the map {directory.path} changes faster than it can be read; try again")
+
+
+def _loaded(directory: MapDirectory, version: int) -> SemanticMap:
+    folder = directory.snapshot_path(version)
+    if not folder.is_dir():
+        known = ", ".join(map(str, directory.versions())) or "none"
+        raise MapError(f"the map {directory.path} has no version {version}; it has: {known}")
+    description = _read_description(folder)
+    for name in (SPLAT, SEMANTICS):
+        _check_file(folder / name, description["files"][name])
+    try:
+        return SemanticMap(
+            gaussians=read_splat(folder / SPLAT),
+            levels=_levels(load_file(folder / SEMANTICS), description["levels"]),
+            encoder=description["encoder"],
+            version=version,
+            map_id=description["map_id"],
+            map_frame=description["map_frame"],
+            map_up=tuple(description["map_up"]),
+            info=description["info"],
+        )
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise MapError(_damaged(folder, f"its files do not fit together: {error}")) from error
+
+
+def _description(semantic_map: SemanticMap, version: int, folder: Path) -> dict[str, Any]:
+    return {
+        "format_version": SNAPSHOT_FORMAT_VERSION,
+        "version": version,
+        "map_id": semantic_map.map_id,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "encoder": semantic_map.encoder,
+        "map_frame": semantic_map.map_frame,
+        "map_up": [float(x) for x in semantic_map.map_up],
+        "num_gaussians": len(semantic_map.gaussians),
+        "sh_degree": semantic_map.gaussians.sh_degree,
+        "levels": {
+            name: {"tracks": level.num_tracks, "entries": len(level.codebook)}
+            for name, level in semantic_map.levels.items()
+        },
+        "info": _plain(semantic_map.info),
+        "files": {name: _fingerprint(folder / name) for name in (SPLAT, SEMANTICS)},
+    }
+
+
+def _semantics(levels: Mapping[str, SemanticLevel]) -> dict[str, NDArray]:
+    arrays = {}
+    for name, level in levels.items():
+        track = level.track_of_gaussian.cpu().numpy()
+        if level.num_tracks < NONE_U16:
+            track = np.where(track == NONE, NONE_U16, track).astype(np.uint16)
+        arrays[f"{name}.track"] = np.ascontiguousarray(track)
+        arrays[f"{name}.confidence"] = level.confidence.cpu().contiguous().numpy()
+        arrays[f"{name}.entry_of_track"] = level.entry_of_track.cpu().numpy().astype(np.int32)
+        arrays[f"{name}.codebook.entries"] = level.codebook.entries.detach().cpu().contiguous().numpy()
+        arrays[f"{name}.codebook.weight"] = level.codebook.weight.detach().cpu().contiguous().numpy()
+    return arrays
+
+
+def _levels(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> dict[str, SemanticLevel]:
+    levels = {}
+    for name in names:
+        track = arrays[f"{name}.track"]
+        is_short = track.dtype == np.uint16
+        track = track.astype(np.int32)
+        if is_short:
+            track[track == NONE_U16] = NONE
+        levels[name] = SemanticLevel(
+            track_of_gaussian=torch.from_numpy(track),
+            confidence=torch.from_numpy(arrays[f"{name}.confidence"]),
+            entry_of_track=torch.from_numpy(arrays[f"{name}.entry_of_track"].astype(np.int64)),
+            codebook=Codebook(
+                entries=torch.from_numpy(arrays[f"{name}.codebook.entries"]),
+                weight=torch.from_numpy(arrays[f"{name}.codebook.weight"]),
+            ),
+        )
+    return levels
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    with disk_errors("read", path):
+        content = path.read_bytes()
+    try:
+        description = json.loads(content)
+        version = description["format_version"]
+        is_whole = {SPLAT, SEMANTICS} <= description["files"].keys()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MapError(_damaged(path, "it is no valid description")) from error
+    if not is_whole:
+        raise MapError(_damaged(path, "it does not name every file"))
+    if version != SNAPSHOT_FORMAT_VERSION:
+        raise MapError(
+            f"the snapshot {folder} has format version {version}, but this program reads version "
+            f"{SNAPSHOT_FORMAT_VERSION}; build the map again"
+        )
+    return description
+
+
+def _check_file(path: Path, expected: Mapping[str, int]) -> None:
+    with disk_errors("read", path):
+        size = path.stat().st_size
+        if size != expected.get("size"):
+            raise MapError(_damaged(path, f"it has {size} bytes and should have {expected.get('size')}"))
+        if _fingerprint(path) != expected:
+            raise MapError(_damaged(path, "its content has changed"))
+
+
+def _damaged(path: Path, why: str) -> str:
+    return f"{path} is damaged: {why}; ask for an earlier version, or build the map again"
+
+
+def _fingerprint(path: Path) -> dict[str, int]:
+    crc, size = 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+    return {"size": size, "crc32": crc}
+
+
+def _plain(value: Any) -> Any:
+    """A figure as JSON has it: no infinities, no numpy."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.generic, torch.Tensor)):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
