@@ -6,6 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthReco
 from ccl_lgs_ros.recording import open_recording
 from ccl_lgs_ros.ros.guards import sentence
 from ccl_lgs_ros.storage.bag import Bag
+from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,11 @@ class AnnouncingStore:
 
     def __getitem__(self, index: int, /) -> Keyframe:
         return self.store[index]
+
+    @property
+    def entries(self) -> tuple[KeyframeEntry, ...]:
+        """What is known of the stored keyframes without their pixels."""
+        return self.store.entries
 
     def append(self, keyframe: Keyframe) -> bool:
         """Store it; what this returns is the store's own answer."""
@@ -67,7 +74,7 @@ class CaptureThread(threading.Thread, ABC):
         self.is_done = False  # nothing more will come
         self.error = ""
         self._stop_asked = threading.Event()
-        self._logged_at = float("-inf")
+        self._logged_at = self._failed_at = float("-inf")
 
     @abstractmethod
     def add(self, record: Record) -> None:
@@ -87,10 +94,10 @@ class CaptureThread(threading.Thread, ABC):
 
     def _failed(self, error: Exception) -> None:
         is_new = sentence(error) != self.error
-        self.error = sentence(error)
+        self.error, self._failed_at = sentence(error), time.monotonic()
         if is_new or time.monotonic() - self._logged_at > ERROR_REPEAT:
             self._logged_at = time.monotonic()
-            logger.error("capture: %s", self.error, exc_info=None)
+            logger.error("%s", self.error)
 
 
 class LiveCapture(CaptureThread):
@@ -115,11 +122,14 @@ class LiveCapture(CaptureThread):
             self._try(lambda: self._live.poll(time.monotonic_ns()))
         self._try(self._live.finish)
 
-    def _try(self, step) -> None:  # noqa: ANN001
+    def _try(self, step: Callable[[], object]) -> None:
         try:
             step()
         except Exception as error:
             self._failed(error)
+        else:
+            if self.error and time.monotonic() - self._failed_at > ERROR_REPEAT:
+                self.error = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,4 +178,6 @@ class BagCapture(CaptureThread):
             capture.add(record)
             capture.poll()
         capture.finish()
-        logger.info("%s has been read: %s; %s keyframes in the map", self._bag_path, capture.status_text, len(self.store))
+        logger.info(
+            "%s has been read: %s; %s keyframes in the map", self._bag_path, capture.status_text, len(self.store)
+        )

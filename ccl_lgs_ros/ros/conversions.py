@@ -126,7 +126,13 @@ def image_message(pixels: NDArray[Any], header: Header) -> Image:
 
 
 def keyframe_message(
-    keyframe: Keyframe, previous: NDArray[np.float64] | None, *, map_frame: str, camera_frame: str, map_path: str, uri: str
+    keyframe: Keyframe,
+    previous: NDArray[np.float64] | None,
+    *,
+    map_frame: str,
+    camera_frame: str,
+    map_path: str,
+    uri: str,
 ) -> KeyframeMessage:
     """What a keyframe is and where it lies.
 

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process that builds the map: takes in keyframes as they are stored, refines, publishes, does jobs on demand.
+
+Started by worker_process.py with the number of an open connection. Nothing here knows ROS.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+
+from ccl_lgs_ros.config import MapConfig, updated
+from ccl_lgs_ros.errors import Cancelled, CclLgsError, MapError, MissingDependencyError
+from ccl_lgs_ros.pipeline import MapSession
+from ccl_lgs_ros.ros.guards import sentence
+from ccl_lgs_ros.ros.status import peak_memory
+from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox, SendingHandler
+from ccl_lgs_ros.ros.worker_messages import Build, Finished, Report, Reset, Save, Settings
+from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
+from ccl_lgs_ros.storage.map_copy import copy_map, copy_splat
+from ccl_lgs_ros.storage.map_directory import MapDirectory
+from ccl_lgs_ros.storage.snapshot import load
+from ccl_lgs_ros.structures import SemanticMap
+
+logger = logging.getLogger(__name__)
+
+LOOK_PERIOD = 0.3  # seconds between looks for new keyframes
+REPORT_PERIOD = 0.2  # seconds between reports of one stage
+RETRY_PERIOD = 30.0  # seconds before work that failed is tried again without being asked to
+QUIET = 1.0  # seconds without a new keyframe after which what there is is published
+
+Job = Build | Save | Reset
+
+
+class MapWorker:
+    """A map session and what it is to do next.
+
+    Args:
+        settings: what the node was configured to.
+        inbox: commands from the node.
+        outbox: to the node.
+    """
+
+    def __init__(self, settings: Settings, inbox: Inbox, outbox: Outbox) -> None:
+        self.settings, self.inbox, self.outbox = settings, inbox, outbox
+        self.config = updated(MapConfig(), settings.options)
+        self.directory = MapDirectory.open_or_create(settings.map_path)
+        self.directory.lock("snapshots")
+        self.store = KeyframeStore(self.directory)
+        self.published: SemanticMap | None = load(self.directory) if self.directory.newest_version() else None
+        self.session: MapSession | None = None
+        self.job: Build | Save | Reset | None = None
+        self.ends_at = 0.0  # time.monotonic at which the present job is out of time; 0 = never
+        self.is_out_of_time = False
+        self.error = ""
+        self._retry_at = self._reported_at = 0.0
+        self._stage = ""
+        self._num_refined = self._num_published
+        self._last_new = self._published_at = time.monotonic()
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        while not self.inbox.is_stopped:
+            job = self.inbox.next_job(LOOK_PERIOD)
+            if job is not None:
+                self._do(job)
+            elif time.monotonic() >= self._retry_at:
+                self._work_unasked()
+        if self._is_dirty:
+            self._publish()
+
+    @property
+    def _num_published(self) -> int:
+        """Keyframes that the published map was made from."""
+        return int(self.published.info.get("keyframes", 0)) if self.published else 0  # type: ignore[call-overload]
+
+    @property
+    def _is_dirty(self) -> bool:
+        """Whether the session knows more than what is published; one that is still catching up knows less."""
+        return self.session is not None and self.session.num_added > self._num_published
+
+    def _work_unasked(self) -> None:
+        try:
+            self._live()
+        except Cancelled:
+            pass
+        except Exception as error:
+            self._broke(error)
+        self.report_rest()
+
+    def _live(self) -> None:
+        """Keyframes that came, else a snapshot that is due, else a refine that is due."""
+        settings, now = self.settings, time.monotonic()
+        if self.store.refresh():
+            self._last_new = now
+        if not settings.train or (len(self.store) <= self._num_published and not self._is_dirty):
+            self._refine_if_idle(now)
+            return
+        session = self._session()
+        while session.num_added < len(self.store):
+            session.add(self.store[session.num_added])
+            self.progress("keyframes", session.num_added, len(self.store), gaussians=len(session.gaussians))
+            if self._is_dirty and time.monotonic() - self._published_at > settings.snapshot_period:
+                self._publish()
+            self.store.refresh()
+        if self._is_dirty and now - self._last_new > QUIET:
+            self._publish()
+        self._refine_if_idle(now)
+
+    def _refine_if_idle(self, now: float) -> None:
+        settings, session = self.settings, self.session
+        if not settings.train or session is None or session.num_added < settings.min_keyframes:
+            return
+        num_new = session.num_added - self._num_refined
+        is_idle = settings.refine_idle > 0 and now - self._last_new > settings.refine_idle
+        is_many = 0 < settings.refine_every <= num_new
+        if num_new > 0 and (is_idle or is_many):
+            self._refine(session, self.config.gaussians.iterations, 0.0)
+            self._publish()
+
+    def _do(self, job: Job) -> None:
+        self.job, self.is_out_of_time = job, False
+        try:
+            work = {Build: self._build, Save: self._save, Reset: self._reset}[type(job)]
+            finished = work(job)  # type: ignore[operator]
+        except Exception as error:
+            finished = self._failed(job, error)
+        self.job, self.ends_at = None, 0.0
+        self.outbox.send(finished)
+        self.report_rest()
+
+    def _build(self, job: Build) -> Finished:
+        began = time.monotonic()
+        self.ends_at = began + job.max_duration if job.max_duration > 0 else 0.0
+        if job.from_scratch:
+            self.session = None
+        self.store.refresh()
+        needed = max(job.min_keyframes or self.settings.min_keyframes, 1)
+        if len(self.store) < needed:
+            text = f"there are {len(self.store)} keyframes and {needed} are needed; move the camera, or lower min_keyframes"
+            return Finished(job=job.job, error_code="NOT_ENOUGH_KEYFRAMES", message=text, fields=self._fields())
+        is_cancelled = False
+        try:
+            session = self._session()
+            session.catch_up(self.store)
+            if job.refine:
+                iterations = self.config.gaussians.iterations if job.iterations < 0 else job.iterations
+                self._refine(session, iterations, max(self.ends_at - time.monotonic(), 0.1) if self.ends_at else 0.0)
+            self._publish()
+        except Cancelled:
+            is_cancelled = not self.is_out_of_time
+            if self._is_dirty:
+                self._publish()
+        code = "CANCELED" if is_cancelled else "TIMEOUT" if self._is_late(time.monotonic()) else "OK"
+        fields = {**self._fields(), "duration": time.monotonic() - began}
+        what = {
+            "OK": "built",
+            "TIMEOUT": "the time was up; what there was is",
+            "CANCELED": "canceled; what there was is",
+        }
+        message = f"{what[code]} version {fields['map_version']}: {fields['num_keyframes']} keyframes"
+        is_partial = code != "OK" and fields["map_version"] > 0
+        return Finished(job=job.job, error_code=code, message=message, partial=is_partial, fields=fields)
+
+    def _save(self, job: Save) -> Finished:
+        if self._is_dirty:
+            self._publish()
+        if self.published is None:
+            raise MapError("there is no map yet to save; build it first, with the action build_map")
+        path, size = self.directory.path, 0
+        if job.path:
+            path, size = copy_map(
+                self.directory, job.path, include_keyframes=job.include_keyframes, overwrite=job.overwrite
+            )
+        if job.export_ply:
+            size += copy_splat(self.directory, path)
+        version = self.directory.newest_version()
+        fields = {"path": str(path.resolve()), "size": size, "map_version": version}
+        return Finished(job=job.job, message=f"version {version} of the map is at {path}", fields=fields)
+
+    def _reset(self, job: Reset) -> Finished:
+        self.session, self._num_refined = None, 0
+        self.published = None  # so that the stored keyframes count as new
+        return Finished(job=job.job, message=f"the map is being built anew from {len(self.store)} keyframes")
+
+    def _session(self) -> MapSession:
+        if self.session is None:
+            self.session = MapSession(self.config, self.directory, self.progress)
+        return self.session
+
+    def _refine(self, session: MapSession, iterations: int, max_seconds: float) -> None:
+        """Refine wholly or, when it is stopped on the way, leave the session as it was."""
+        before = session.gaussians, session.levels
+        config = session.config
+        session.config = updated(config, {"gaussians.iterations": iterations})
+        try:
+            session.refine(self.store, max_seconds)
+        except BaseException:
+            session.gaussians, session.levels = before
+            raise
+        finally:
+            session.config = config
+        self._num_refined = session.num_added
+
+    def _publish(self) -> None:
+        assert self.session is not None
+        self.published = self.session.snapshot()
+        self._published_at = time.monotonic()
+
+    def _is_late(self, now: float) -> bool:
+        return 0 < self.ends_at < now
+
+    def _broke(self, error: Exception) -> None:
+        """The session may be half changed: it is made anew from the keyframes."""
+        self.session = None
+        self.error, self._retry_at = sentence(error), time.monotonic() + RETRY_PERIOD
+        logger.error("%s", self.error, exc_info=error if not isinstance(error, CclLgsError) else None)
+
+    def _failed(self, job: Job, error: Exception) -> Finished:
+        codes = {MissingDependencyError: "MODEL_MISSING", MapError: "SAVE_FAILED", MemoryError: "OUT_OF_MEMORY"}
+        code = next((name for kind, name in codes.items() if isinstance(error, kind)), "INTERNAL")
+        if "out of memory" in str(error).lower():
+            code = "OUT_OF_MEMORY"
+        self._broke(error)
+        return Finished(job=job.job, error_code=code, message=sentence(error), fields=self._fields())
+
+    def progress(self, stage: str, done: int, total: int, **figures: float) -> None:
+        """Report to the node, and stop the work where it asks for that."""
+        now = time.monotonic()
+        if self._is_late(now) and stage == "keyframes":  # refine keeps time by itself and then votes to the end
+            self.is_out_of_time = True
+        is_unwanted = self.inbox.is_cancelled(self.job.job) if self.job else self.inbox.has_job
+        if self.inbox.is_stopped or self.is_out_of_time or is_unwanted:
+            raise Cancelled
+        if stage != self._stage or now - self._reported_at > REPORT_PERIOD:
+            self.error = ""
+            state = "collecting" if stage == "keyframes" and self.job is None else "training"
+            shown = {name: figures[name] for name in ("loss", "psnr") if name in figures}
+            self._report(state, stage=stage, done=done, total=total, **shown)
+
+    def report_rest(self) -> None:
+        """What state the map is in while nothing is worked on."""
+        if time.monotonic() - self._reported_at < REPORT_PERIOD:
+            return
+        if self.error:
+            self._report("error", message=self.error)
+        elif self.published is not None:
+            self._report("ready")
+        else:
+            self._report("waiting", message="" if len(self.store) else "no keyframe has been stored yet")
+
+    def _report(self, state: str, stage: str = "", **figures: object) -> None:
+        self._stage, self._reported_at = stage, time.monotonic()
+        known = {name: value for name, value in self._fields().items() if name in Report.__dataclass_fields__}
+        session = self.session
+        num_gaussians = len(session.gaussians) if session else known["num_gaussians"]
+        more = {"num_gaussians": num_gaussians, "num_keyframes": session.num_added if session else self._num_published}
+        job = self.job.job if self.job else 0
+        self.outbox.send(
+            Report(
+                **{**known, **more, **figures},  # type: ignore[arg-type]
+                state=state,
+                stage=stage,
+                job=job,
+                map_id=self.directory.map_id,
+                num_stored=len(self.store),
+                memory=peak_memory(),
+            )
+        )
+
+    def _fields(self) -> dict:
+        """Figures of the published map, named as in the messages."""
+        held_out = self.published.info.get("held_out") if self.published else None
+        psnr = held_out.get("psnr") if isinstance(held_out, dict) else None
+        levels = self.published.levels.values() if self.published else ()
+        return {
+            "map_path": str(self.directory.path.resolve()),
+            "map_version": self.published.version if self.published else self.directory.newest_version(),
+            "num_keyframes": self._num_published,
+            "num_gaussians": len(self.published.gaussians) if self.published else 0,
+            "codebook_size": sum(len(level.codebook) for level in levels),
+            "psnr": float("nan") if psnr is None else float(psnr),
+            "peak_memory": peak_memory(),
+        }
+
+
+def main() -> int:
+    """Serve the node at the other end of the connection until it is gone."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the node decides when the worker ends
+    connection = Connection(int(sys.argv[1]))
+    settings: Settings = connection.recv()
+    os.nice(settings.niceness)
+    outbox = Outbox(connection)
+    handler = SendingHandler(outbox)
+    root = logging.getLogger("ccl_lgs_ros")
+    root.addHandler(handler)
+    root.setLevel(settings.log_level)
+    inbox = Inbox(connection)
+    try:
+        worker = MapWorker(settings, inbox, outbox)
+        worker.report_rest()
+        worker.run()
+    except (BrokenPipeError, EOFError):
+        return 0
+    except CclLgsError as error:
+        outbox.send(Report(state="error", message=str(error)))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

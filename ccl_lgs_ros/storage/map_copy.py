@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A map copied as a whole while it is in use: the newest snapshot and, on request, the keyframes. No torch."""
+
+import os
+import shutil
+from pathlib import Path
+
+from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.storage.durable import TEMPORARY_PREFIX, disk_errors, replace_file, sync_file, sync_tree
+from ccl_lgs_ros.storage.map_directory import MapDirectory
+
+
+def copy_map(
+    directory: MapDirectory, path: Path | str, *, include_keyframes: bool, overwrite: bool
+) -> tuple[Path, int]:
+    """Copy a map to another folder, complete or not at all.
+
+    Args:
+        directory: the map.
+        path: the new folder; ~ and $VAR are expanded, parents are made.
+        include_keyframes: copy them too, so that the copy can be continued.
+        overwrite: replace a map that is there.
+
+    Returns:
+        The folder, and the bytes that were written.
+
+    Raises:
+        MapError: if something is in the way or the disk does not take it.
+    """
+    target = Path(os.path.expandvars(path)).expanduser()
+    _check_target(directory, target, overwrite)
+    with disk_errors("copy the map to", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}"
+        try:
+            _fill(directory, temporary, include_keyframes)
+            sync_tree(temporary)
+            _put_in_place(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync_file(target.parent)
+    return target, sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+
+
+def copy_splat(directory: MapDirectory, folder: Path) -> int:
+    """Put the newest snapshot's splat.ply, which 3DGS viewers open, at the top of a map folder; returns its bytes."""
+    source = directory.snapshot_path(directory.newest_version()) / "splat.ply"
+    with disk_errors("write splat.ply to", folder):
+        content = source.read_bytes()
+        replace_file(folder / "splat.ply", content)
+    return len(content)
+
+
+def _check_target(directory: MapDirectory, target: Path, overwrite: bool) -> None:
+    if target.exists() and target.resolve() == directory.path.resolve():
+        raise MapError(f"the map is in {target} already; give another folder to copy it to")
+    is_free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if is_free:
+        return
+    MapDirectory.open(target)  # never replace what is no map
+    if not overwrite:
+        raise MapError(f"there is a map at {target}; give another folder, or set overwrite to replace it")
+
+
+def _fill(directory: MapDirectory, folder: Path, include_keyframes: bool) -> None:
+    """The journal of the keyframes goes first: every image that it names is on the disk by then."""
+    folder.mkdir()
+    shutil.copy2(directory.path / "map.json", folder)
+    version = directory.newest_version()
+    if version:
+        shutil.copytree(directory.snapshot_path(version), folder / "snapshots" / directory.snapshot_path(version).name)
+    if include_keyframes and directory.keyframes_path.is_dir():
+        keyframes = folder / directory.keyframes_path.name
+        keyframes.mkdir()
+        for journal in sorted(directory.keyframes_path.glob("*.json*")):
+            shutil.copy2(journal, keyframes)
+        for images in sorted(entry for entry in directory.keyframes_path.iterdir() if entry.is_dir()):
+            shutil.copytree(images, keyframes / images.name)
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    replaced = target.parent / f"{TEMPORARY_PREFIX}old-{os.getpid()}-{target.name}"
+    if target.exists():
+        target.rename(replaced)
+    temporary.rename(target)
+    shutil.rmtree(replaced, ignore_errors=True)
