@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colcon build` makes an install space whose nodes and messages import together, copied and symlinked alike."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PREFIX = Path(sys.prefix)
+PYTHON_FOLDER = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
+EXECUTABLES = ("ccl-lgs", "keyframe_node", "query_node", "training_node")
+SOURCES = ("CMakeLists.txt", "package.xml", "setup.py", "action", "ccl_lgs_ros", "config", "launch", "msg", "rviz")
+SOURCES += ("scripts", "srv")
+PROGRAM = """
+import sys
+import ccl_lgs_ros
+assert [sys.argv[1] + "/ccl_lgs_ros"] == list(ccl_lgs_ros.__path__), ccl_lgs_ros.__path__
+from ccl_lgs_ros.action import BuildMap
+from ccl_lgs_ros.msg import Keyframe, MapStatus, SemanticGaussians, SemanticInstance
+from ccl_lgs_ros.srv import SemanticQuery
+from ccl_lgs_ros.ros import keyframe_node, query_node, training_node
+from ccl_lgs_ros.resources import resource
+from rclpy.serialization import deserialize_message, serialize_message
+answer = SemanticQuery.Response(instances=[SemanticInstance(id=7, level="wp")])
+again = deserialize_message(serialize_message(answer), SemanticQuery.Response)
+assert again == answer, again
+print(resource("config/default.yaml"))
+"""
+
+pytestmark = [pytest.mark.build, pytest.mark.ros, pytest.mark.timeout(300)]
+
+
+def environment(install: Path | None = None) -> dict[str, str]:
+    """The wheels as the underlay and, once built, the install space over it; nothing of the source tree."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "CMAKE_PREFIX_PATH")}
+    kept |= {"PATH": f"{PREFIX / 'bin'}:{os.environ['PATH']}", "AMENT_PREFIX_PATH": str(PREFIX)}
+    if install:
+        kept["PYTHONPATH"] = str(install / PYTHON_FOLDER)
+        kept["AMENT_PREFIX_PATH"] = f"{install}:{PREFIX}"
+        kept["LD_LIBRARY_PATH"] = f"{install / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}"
+    return kept
+
+
+def run(command: list, folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in command], cwd=folder, env=variables, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module", params=["copied", "symlinked"])
+def install_space(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package built by colcon in a workspace that holds a link to nothing but what colcon reads."""
+    workspace = tmp_path_factory.mktemp(request.param)
+    source = workspace / "src" / "ccl_lgs_ros"
+    source.mkdir(parents=True)
+    for name in SOURCES:
+        (source / name).symlink_to(ROOT / name)
+    options = ["--symlink-install"] if request.param == "symlinked" else []
+    command = [sys.executable, "-m", "colcon", "build", *options, "--event-handlers", "console_direct+", "--cmake-args"]
+    done = run([*command, "-G", "Ninja", "-DBUILD_TESTING=OFF"], workspace, environment())
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return workspace / "install" / "ccl_lgs_ros"
+
+
+def test_nodes_and_messages_import_together_from_the_install_space(install_space: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, install_space / PYTHON_FOLDER]
+    done = run(command, install_space, environment(install_space))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(install_space / "share" / "ccl_lgs_ros" / "config" / "default.yaml")
+
+
+def test_executables_are_where_ros2_run_looks_and_the_cli_starts(install_space: Path) -> None:
+    folder = install_space / "lib" / "ccl_lgs_ros"
+    assert sorted(p.name for p in folder.iterdir()) == sorted(EXECUTABLES)
+    done = run([folder / "ccl-lgs", "--help"], install_space, environment(install_space))
+    assert done.returncode == 0, done.stderr
+    assert "usage: ccl-lgs" in done.stdout
+
+
+def test_launch_and_option_files_are_shared(install_space: Path) -> None:
+    for name in ("config", "launch", "rviz"):
+        theirs = {p.name for p in (install_space / "share" / "ccl_lgs_ros" / name).iterdir()}
+        assert theirs == {p.name for p in (ROOT / name).iterdir() if p.name != "__pycache__"}
