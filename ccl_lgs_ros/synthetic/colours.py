@@ -6,19 +6,19 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-# sRGB albedo. Each stays in its family when shaded to a half or exposed a sixth brighter.
+# sRGB albedo. Each stays in its family when shaded to a half or exposed an eighth brighter.
 FAMILIES = MappingProxyType(
     {
         "red": (206, 24, 30),
-        "orange": (252, 124, 8),
-        "yellow": (246, 216, 28),
+        "orange": (255, 106, 2),
+        "yellow": (250, 212, 20),
         "green": (36, 146, 58),
         "turquoise": (18, 186, 172),
-        "blue": (28, 78, 204),
+        "blue": (24, 100, 224),
         "purple": (122, 46, 164),
         "pink": (250, 122, 172),
         "brown": (112, 66, 30),
-        "lime green": (140, 226, 34),
+        "lime green": (130, 234, 40),
     }
 )
 # Families that a person may call by one word; a room holds at most one of a pair and never asks for the other.
@@ -27,7 +27,7 @@ ALIKE = (frozenset({"green", "lime green"}),)
 WALL = (226, 224, 219)
 CEILING = (240, 240, 238)
 FLOOR = (152, 150, 146)
-FURNITURE = ((238, 237, 234), (196, 195, 192), (120, 120, 121), (88, 88, 90))
+FURNITURE = ((222, 221, 218), (190, 189, 187), (120, 120, 121), (88, 88, 90))
 SOFA = (110, 112, 115)
 FRAME = (70, 70, 71)
 PAPER = (236, 234, 226)

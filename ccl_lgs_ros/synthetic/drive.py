@@ -2,6 +2,8 @@
 """Plans the way of a simulated robot through a room, past every object, looking at what it passes."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +30,8 @@ MAX_VIEWPOINTS = 14
 TURN_COST = 0.35  # metres of driving that one radian of turning is worth
 SPEED = 0.5  # metres (or turning worth as much) per second
 STEP = 0.02  # metres between the points of a planned path
+LONG_WAY = 0.7  # metres from one viewpoint to the next, from which on something is looked at between
+BEST_SIGHT = 1.5  # metres from which an object is looked at on the way
 SMOOTHING = 0.22  # metres over which corners are rounded
 
 
@@ -96,7 +100,7 @@ def planned_drive(room: Room, camera: Camera, seed: int) -> Drive:
     mount = CameraMount(height=random.uniform(0.8, 1.2), pitch=random.uniform(0.3, 0.42))
     floor = _free_floor(room)
     spots, yaws = _viewpoints(room, camera, mount, floor, random)
-    return _smooth_drive(floor, spots, yaws, mount)
+    return _smooth_drive(room, floor, spots, yaws, mount)
 
 
 def orbit_drive(room: Room, camera: Camera, seed: int) -> Drive:
@@ -116,7 +120,7 @@ def _free_floor(room: Room) -> Floor:
     for outline in room.obstacles():
         corners = ((outline + room.size[:2] / 2) / CELL)[:, ::-1]
         cv2.fillConvexPoly(free, np.round(corners).astype(np.int32), 0)
-    clearance = distance_transform_edt(free) * CELL
+    clearance = np.asarray(distance_transform_edt(free)) * CELL
     index = np.full(shape, -1)
     cells = np.argwhere(clearance > ROBOT_RADIUS)
     index[tuple(cells.T)] = np.arange(len(cells))
@@ -201,17 +205,34 @@ def _probes(room: Room, found: NDArray[np.int64]) -> Floats:
     return np.concatenate([room.objects[i].surface[::500] for i in found])
 
 
-def _smooth_drive(floor: Floor, spots: NDArray[np.int64], yaws: Floats, mount: CameraMount) -> Drive:
+def _smooth_drive(room: Room, floor: Floor, spots: NDArray[np.int64], yaws: Floats, mount: CameraMount) -> Drive:
+    targets = np.stack([item.box[0][:2] for item in room.objects])
     order = _short_tour(floor, spots)
-    pieces, turns, at = [], [], yaws[order[0]]
-    for a, b in zip(order[:-1], order[1:], strict=True):
+    pieces, at = [], yaws[order[0]]
+    for a, b in pairwise(order):
         way = _resampled(floor.places[_route(floor, spots[a], spots[b])])
-        turn = (yaws[b] - at + np.pi) % (2 * np.pi) - np.pi
-        pieces.append(way)
-        turns.append(np.linspace(at, at + turn, len(way)))
-        at = at + turn
-    path = np.concatenate([np.concatenate(pieces), np.concatenate(turns)[:, None]], axis=1)
+        yaw = _gaze(way, at, yaws[b], targets)
+        pieces.append(np.column_stack([way, yaw]))
+        at = yaw[-1]
+    path = np.concatenate(pieces)
     return _timed(gaussian_filter1d(path, SMOOTHING / STEP / 2, axis=0, mode="nearest"), mount)
+
+
+def _gaze(way: Floats, start: float, end: float, targets: Floats) -> Floats:
+    """Yaws [n] along a way [n, 2]; on a long way the robot looks at an object half-way, not at the walls."""
+    knots, yaws = [0.0, 1.0], [start, start + _turn(start, end)]
+    if len(way) * STEP > LONG_WAY:
+        away = targets - way[len(way) // 2]
+        distance = np.hypot(*away.T)
+        bearing = np.arctan2(away[:, 1], away[:, 0])
+        effort = np.abs(_turn(start, bearing)) + np.abs(_turn(bearing, end)) + np.abs(distance - BEST_SIGHT)
+        middle = start + _turn(start, bearing[np.argmin(effort)])
+        knots, yaws = [0.0, 0.5, 1.0], [start, middle, middle + _turn(middle, end)]
+    return np.interp(np.linspace(0.0, 1.0, len(way)), knots, yaws)
+
+
+def _turn(before: Any, after: Any) -> Any:
+    return (after - before + np.pi) % (2 * np.pi) - np.pi
 
 
 def _short_tour(floor: Floor, spots: NDArray[np.int64]) -> list[int]:
@@ -233,7 +254,7 @@ def _short_tour(floor: Floor, spots: NDArray[np.int64]) -> list[int]:
 
 
 def _length(order: list[int], lengths: Floats) -> float:
-    return float(sum(lengths[a, b] for a, b in zip(order[:-1], order[1:], strict=True)))
+    return float(sum(lengths[a, b] for a, b in pairwise(order)))
 
 
 def _route(floor: Floor, start: int, end: int) -> list[int]:

@@ -119,7 +119,7 @@ def _decorate(
         for _ in range(TRIES):
             along = random.uniform(-1, 1) * (length / 2 - half - 0.1)
             pose = rigid(turn, turn @ np.array([along, -depth / 2, 0.0]))
-            outline = placed(rectangle(half, 0.3), *pose[:2, 3], wall * np.pi / 2)
+            outline = placed(rectangle(half, 0.3), pose[0, 3], pose[1, 3], wall * np.pi / 2)
             if low > 0.9 or all(gap(outline, other) > 0.05 for other in blocked):
                 found.append((parts, pose))
                 break
@@ -128,12 +128,15 @@ def _decorate(
 
 def _shopping_list(random: np.random.Generator) -> list[Wanted]:
     """7 or 8 categories, each of its own colour family, one to four of them twice: 8 to 12 objects."""
-    families = list(random.permutation(list(FAMILIES)))
+    families = [str(family) for family in random.permutation(list(FAMILIES))]
     for pair in ALIKE:
         families.remove(max(pair, key=families.index))
     families = families[: int(random.integers(7, 9))]
     sure = ["mug", "box", "ball", "book", "lamp", str(random.choice(["chair", "stool", "bucket"]))]
-    more = list(random.choice(["mug", "box", "vase", "ball", "bucket", "stool"], len(families) - len(sure)))
+    more = [
+        str(kind)
+        for kind in random.choice(["mug", "box", "vase", "ball", "bucket", "stool"], len(families) - len(sure))
+    ]
     wanted = [_wanted(random, kind, family) for kind, family in zip(sure + more, families, strict=True)]
     small = [item for item in wanted if item.kind in ("mug", "box", "ball", "book", "vase")]
     twice = random.permutation(len(small))[: int(random.integers(1, min(5, 13 - len(wanted), len(small) + 1)))]
@@ -221,7 +224,7 @@ def _against_neighbour(
 
 
 def _top_of(item: RoomObject, below: Place) -> Place:
-    center, _, size = item.box
+    size = item.box[2]
     headroom = below.surface.headroom - size[2]
     surface = Surface(center=(0.0, 0.0, float(size[2])), half_size=(size[0] / 2, size[1] / 2), headroom=headroom)
     return Place(surface=surface, world_from_piece=item.world_from_thing, taken=[])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shades what a camera sees: area lights with soft shadows, ambient light that corners and contacts keep out, texture."""
+"""Shades what a camera sees: soft shadows of area lights, ambient light that corners and contacts dim, texture."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +9,14 @@ from ccl_lgs_ros.synthetic.raycaster import View, is_lit
 from ccl_lgs_ros.synthetic.room import Room
 from ccl_lgs_ros.synthetic.shapes import Floats, Shape
 
-AMBIENT_SIDE, AMBIENT_UP = 0.5, 0.1  # light from everywhere, and more of it from above
-DIRECT = 0.62  # light of all lamps together, straight below them
+AMBIENT_SIDE, AMBIENT_UP = 0.63, 0.09  # light from everywhere, and more of it from above
+DIRECT = 0.46  # light of all lamps together, straight below them
 LIGHT_HEIGHT = 0.03  # metres under the ceiling
 PANEL = 0.35  # metres, half the edge of a light
 SELF_OFFSET = 0.003  # metres by which a surface is lifted before its shadow is asked for
 CONTACT = 0.07  # metres over which a neighbour keeps ambient light out
-CONTACT_STRENGTH = 0.38
-DARKEST = 0.62  # share of ambient light that reaches the deepest corner
+CONTACT_STRENGTH = 0.34
+DARKEST = 0.8  # share of ambient light that reaches the deepest corner
 GRAIN = 0.025  # relative brightness of the texture
 GRAIN_PITCH, GRAIN_WAVES = 9.0, 4  # radians per metre of its coarsest wave, and the number of waves
 PLANK = (0.16, 1.35)  # metres

@@ -10,7 +10,7 @@ from ccl_lgs_ros.synthetic.colours import srgb_bytes
 from ccl_lgs_ros.synthetic.raycaster import View, pixel_rays
 from ccl_lgs_ros.synthetic.shapes import Floats
 
-EXPOSURE = 0.15  # largest change of the brightness between frames, relative
+EXPOSURE = 0.13  # largest change of the brightness between frames, relative
 TINT = 0.015  # largest change of the red-blue balance, relative
 COLOUR_NOISE = 1.6  # grey levels
 DEPTH_NOISE = (0.0008, 0.0016)  # metres at 0.4 m, and metres per square metre beyond: structured light grows so

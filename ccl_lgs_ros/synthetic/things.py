@@ -87,11 +87,11 @@ def ball(random: np.random.Generator) -> list[Part]:
 def book(random: np.random.Generator) -> list[Part]:
     """A thick book lying on its back, its pages showing on three sides."""
     width, depth, height = random.uniform(0.2, 0.26), random.uniform(0.27, 0.34), random.uniform(0.05, 0.08)
-    cover = 0.012
+    cover = 0.3 * height  # thick boards, so that the colour shows from the side, too
     return [
         _block("cover", (width, depth, cover), (0, 0, cover / 2)),
         _block("pages", (width - 0.02, depth - 0.02, height - 2 * cover), (0.006, 0, height / 2), paint=PAPER),
-        _block("spine", (cover, depth, height), (-width / 2 + cover / 2, 0, height / 2)),
+        _block("spine", (0.014, depth, height), (-width / 2 + 0.007, 0, height / 2)),
         _block("front", (width, depth, cover), (0, 0, height - cover / 2)),
     ]
 
