@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The segments of one level: proposals of its granularities, filtered and made non-overlapping."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ccl_lgs_ros.structures import NONE, MaskProposals
 
 GRANULARITIES = {"sp": (0, 1), "wp": (1, 2)}  # subpart and part; part and whole
-MAX_COMPARED_PIXELS = 320 * 240  # masks are compared on a grid of at most this many pixels
-# A mask is the inner part of a better one when it lies in it almost wholly and covers little of it (LangSplat's code).
-INNER_COVERED, INNER_SHARE = 0.85, 0.5
+MAX_COMPARED_PIXELS = 160 * 120  # masks are compared on a grid of at most this many pixels
 
 
 def label_map(
@@ -19,7 +19,8 @@ def label_map(
 
     Masks are dropped that are too small, too poor, or too much like a better one; the rest are painted from the
     poorest to the best, so that the better one wins where two overlap. A segment that is hidden below the least area
-    by better ones is dropped as well.
+    by better ones is dropped as well; so a part that is poorer than the whole around it vanishes, and a better one is
+    cut out of it, where LangSplat has a separate test for inner masks.
 
     Args:
         proposals: masks of all granularities.
@@ -43,34 +44,37 @@ def label_map(
     wanted = torch.isin(proposals.granularity, torch.tensor(GRANULARITIES[level], device=quality.device))
     wanted &= (quality >= min_quality) & (quality > 0.0)
     candidates = wanted.nonzero()[:, 0]
-    area = proposals.masks[candidates].flatten(1).sum(dim=1)
-    candidates = candidates[area >= min_area_px]
+    candidates = candidates[_areas(proposals.masks, candidates) >= min_area_px]
     candidates = candidates[quality[candidates].argsort(descending=True, stable=True)]
-    candidates = candidates[_is_distinct(proposals.masks[candidates], max_overlap)]
-    labels = _painted(proposals.masks[candidates])
+    candidates = candidates[_is_distinct(proposals.masks, candidates, max_overlap)]
+    labels = _painted(proposals.masks, candidates)
     seen = torch.bincount(labels[labels != NONE].long(), minlength=len(candidates)) >= min_area_px
     number = torch.where(seen, seen.cumsum(0) - 1, NONE)
     number = torch.cat([number, number.new_tensor([NONE])])  # the last answers for -1
     return number[labels.long()].to(torch.int32), quality[candidates[seen]]
 
 
-def _is_distinct(masks: Tensor, max_overlap: float) -> Tensor:
-    """Which masks [M, H, W], best first, are neither much like a better mask that is kept nor an inner part of it."""
-    step = max(1, round((masks.shape[1] * masks.shape[2] / MAX_COMPARED_PIXELS) ** 0.5))
-    flat = masks[:, ::step, ::step].flatten(1).float()
+def _areas(masks: Tensor, which: Tensor) -> Tensor:
+    """The pixels of some masks; one by one, because that is the fast way to count booleans."""
+    return torch.tensor([int(torch.count_nonzero(masks[index])) for index in which.tolist()], device=which.device)
+
+
+def _is_distinct(masks: Tensor, which: Tensor, max_overlap: float) -> Tensor:
+    """Which of some masks, best first, are not much like a better mask that is kept."""
+    step = math.ceil((masks.shape[1] * masks.shape[2] / MAX_COMPARED_PIXELS) ** 0.5)
+    flat = masks[:, ::step, ::step][which].flatten(1).float()
     shared = flat @ flat.T
-    area = flat.sum(dim=1).clamp_min(1.0)
-    iou = shared / (area[:, None] + area[None] - shared)
-    redundant = iou > max_overlap
-    kept = torch.ones(len(masks), dtype=torch.bool, device=masks.device)
-    for index in range(1, len(masks)):
+    area = flat.sum(dim=1)
+    redundant = shared > max_overlap * (area[:, None] + area[None] - shared)
+    kept = torch.ones(len(which), dtype=torch.bool, device=masks.device)
+    for index in range(1, len(which)):
         kept[index] = not bool((redundant[index, :index] & kept[:index]).any())
     return kept
 
 
-def _painted(masks: Tensor) -> Tensor:
-    """The index [H, W] of the first mask that covers each pixel; -1 none."""
+def _painted(masks: Tensor, which: Tensor) -> Tensor:
+    """The position in `which` [H, W] of the first mask that covers each pixel; -1 none."""
     labels = torch.full(masks.shape[1:], NONE, dtype=torch.int32, device=masks.device)
-    for index in range(len(masks) - 1, -1, -1):
-        labels[masks[index]] = index
+    for position, index in reversed(list(enumerate(which.tolist()))):
+        labels.masked_fill_(masks[index], position)
     return labels

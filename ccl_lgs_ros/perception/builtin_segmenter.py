@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A segmenter without weights: regions of one colour between depth edges, at a fine and a coarse scale."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -8,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skimage.segmentation import slic
+from torch import Tensor
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.perception.colour_families import lab_of, perceived
 from ccl_lgs_ros.perception.region_merging import Partition, Regions, merge_regions
-from ccl_lgs_ros.structures import MaskProposals
+from ccl_lgs_ros.structures import NONE, MaskProposals
 
 WORKING_WIDTH = 320  # pixels; larger images are segmented at this width
 SUPERPIXEL_AREA = 64  # working pixels
@@ -23,6 +25,7 @@ DEPTH_STEP = 0.04  # share of the distance that two neighbours on one surface ma
 UNKNOWN_DEPTH = 1e6  # metres; farther than any that is known
 DEPTH_COST = 25.0  # what an edge in depth counts as, in units of colour
 MIN_REGION_PX = 40  # working pixels; smaller regions join their most similar neighbour first
+STABILITY_STEP = 1.3  # a stable region is still the same when the limit is this much stricter or looser
 SUBPART, WHOLE = 0, 2
 MAX_PROPOSALS = 256  # the largest are kept
 
@@ -34,9 +37,13 @@ class Scale:
     granularity: int
     limit: float
 
+    @property
+    def limits(self) -> tuple[float, float, float]:
+        """A stricter limit, the limit, a looser one."""
+        return self.limit / STABILITY_STEP, self.limit, self.limit * STABILITY_STEP
+
 
 SCALES = (Scale(SUBPART, 7.0), Scale(WHOLE, 11.0))
-STABILITY_STEP = 1.3  # a stable region is still the same when the limit is this much stricter or looser
 
 
 class BuiltinSegmenter:
@@ -53,29 +60,45 @@ class BuiltinSegmenter:
         image = cv2.resize(keyframe.image, size, interpolation=cv2.INTER_AREA)
         appearance = _appearance(image)
         partition = _superpixels(appearance, _depth_edges(keyframe.depth, size))
-        masks, predicted, stability, granularity = [], [], [], []
-        for scale in SCALES:
-            strict = merge_regions(partition, scale.limit / STABILITY_STEP, MIN_REGION_PX)
-            merged = merge_regions(partition, scale.limit, MIN_REGION_PX)
-            loose = merge_regions(partition, scale.limit * STABILITY_STEP, MIN_REGION_PX)
-            agreement = (_best_iou(partition, merged, strict) + _best_iou(partition, merged, loose)) / 2.0
-            contrast = 1.0 - scale.limit / (2.0 * np.maximum(merged.contrast, scale.limit))
-            predicted_iou = contrast * _inner_share(merged.region_of_superpixel[partition.labels], merged.area)
-            labels = merged.region_of_superpixel[partition.labels]
-            kept = np.argsort(-merged.area, kind="stable")[: MAX_PROPOSALS // len(SCALES)]
-            full = cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST).astype(
-                np.int32
-            )
-            masks.append(torch.from_numpy(full)[None] == torch.from_numpy(kept.astype(np.int32))[:, None, None])
-            predicted.append(predicted_iou[kept])
-            stability.append(agreement[kept])
-            granularity.append(np.full(len(kept), scale.granularity))
+        limits = sorted({limit for scale in SCALES for limit in scale.limits})
+        regions = dict(zip(limits, merge_regions(partition, limits, MIN_REGION_PX), strict=True))
+        found = [_proposals(partition, *(regions[limit] for limit in scale.limits), scale) for scale in SCALES]
+        labels, predicted_iou, stability = zip(*found, strict=True)
+        granularity = [np.full(len(p), scale.granularity) for p, scale in zip(predicted_iou, SCALES, strict=True)]
         return MaskProposals(
-            masks=torch.cat(masks),
-            predicted_iou=torch.from_numpy(np.concatenate(predicted).astype(np.float32)),
+            masks=_masks(labels, [len(p) for p in predicted_iou], height, width),
+            predicted_iou=torch.from_numpy(np.concatenate(predicted_iou).astype(np.float32)),
             stability=torch.from_numpy(np.concatenate(stability).astype(np.float32)),
             granularity=torch.from_numpy(np.concatenate(granularity).astype(np.int64)),
         )
+
+
+def _proposals(
+    partition: Partition, strict: Regions, regions: Regions, loose: Regions, scale: Scale
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+    """The largest regions of one scale as a label map [H, W] (-1 elsewhere), their predicted IoU and stability."""
+    labels = regions.region_of_superpixel[partition.labels]
+    contrast = 1.0 - scale.limit / (2.0 * np.maximum(regions.contrast, scale.limit))
+    predicted_iou = contrast * _inner_share(labels, regions.area)
+    stability = (_best_iou(partition, regions, strict) + _best_iou(partition, regions, loose)) / 2.0
+    kept = np.argsort(-regions.area, kind="stable")[: MAX_PROPOSALS // len(SCALES)]
+    kept = kept[regions.area[kept] >= MIN_REGION_PX]
+    number = np.full(len(regions.area), NONE, np.int32)
+    number[kept] = np.arange(len(kept))
+    return number[labels], predicted_iou[kept], stability[kept]
+
+
+def _masks(labels: Sequence[NDArray[np.int32]], counts: Sequence[int], height: int, width: int) -> Tensor:
+    """The regions of several label maps as masks [M, H, W] at the image's size."""
+    masks = torch.empty(sum(counts), height, width, dtype=torch.bool)
+    first = 0
+    for label, count in zip(labels, counts, strict=True):
+        full = cv2.resize(label.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+        full = torch.from_numpy(full.astype(np.int16))
+        for index in range(count):
+            torch.eq(full, index, out=masks[first + index])
+        first += count
+    return masks
 
 
 def _appearance(image: NDArray[np.uint8]) -> NDArray[np.float32]:

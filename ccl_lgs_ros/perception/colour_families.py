@@ -4,7 +4,8 @@
 `colour_names.csv` lists the 949 names of the XKCD colour survey, the sRGB value that each stands for, the family
 it belongs to and whether the word is a colour, a thing, or either. It was made by a rule (the head word of the name,
 "dark grass *green*", then lightness, hue and saturation; names without a head word by their nearest neighbours) and
-then reviewed by hand. A name holds no region when its sample looks like another family ("midnight" is as good as black).
+then reviewed by hand. A name holds no region when its sample looks like
+another family ("midnight" is as good as black).
 """
 
 import csv

@@ -8,86 +8,20 @@ from functools import cache
 from ccl_lgs_ros.perception.colour_families import colour_table
 
 SYNONYMS = {"gray": "grey", "grayish": "greyish", "whitish": "white", "blackish": "black", "lightgrey": "light grey"}
-MODIFIERS = frozenset(
-    [
-        "light",
-        "dark",
-        "pale",
-        "bright",
-        "deep",
-        "very",
-        "really",
-        "quite",
-        "rather",
-        "medium",
-        "mid",
-        "dull",
-        "muted",
-        "soft",
-        "vivid",
-        "pastel",
-        "neon",
-        "faded",
-        "dusty",
-        "dusky",
-        "rich",
-        "strong",
-        "warm",
-        "cool",
-        "intense",
-        "saturated",
-        "slightly",
-        "somewhat",
-    ]
-)
+# fmt: off
+MODIFIERS = frozenset({
+    "light", "dark", "pale", "bright", "deep", "very", "really", "quite", "rather", "medium", "mid", "dull", "muted",
+    "soft", "vivid", "pastel", "neon", "faded", "dusty", "dusky", "rich", "strong", "warm", "cool", "intense",
+    "saturated", "slightly", "somewhat",
+})
 # Words that carry no meaning of their own beside a colour; they are neither understood nor unknown.
-FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "these",
-        "those",
-        "some",
-        "any",
-        "all",
-        "every",
-        "my",
-        "your",
-        "our",
-        "their",
-        "his",
-        "her",
-        "its",
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "to",
-        "and",
-        "or",
-        "with",
-        "for",
-        "is",
-        "are",
-        "there",
-        "please",
-        "find",
-        "show",
-        "me",
-        "where",
-        "which",
-        "colour",
-        "color",
-        "coloured",
-        "colored",
-        "colours",
-        "colors",
-    ]
-)
+FUNCTION_WORDS = frozenset({
+    "a", "an", "the", "this", "that", "these", "those", "some", "any", "all", "every", "my", "your", "our", "their",
+    "his", "her", "its", "of", "in", "on", "at", "by", "to", "and", "or", "with", "for", "is", "are", "there",
+    "please", "find", "show", "me", "where", "which",
+    "colour", "color", "coloured", "colored", "colours", "colors",
+})
+# fmt: on
 COLOURED = frozenset(["colour", "color", "coloured", "colored"])
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Merges neighbouring regions of an image, most similar first, until none are more alike than a limit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-MEAN_WEIGHTS = np.array([0.3, 1.0, 1.0])
+MEAN_WEIGHTS = np.array([0.3, 1.0, 1.0])  # lightness counts less in means, which shading moves, than across outlines
 OUTLINE_WEIGHT = 0.5  # of the step across the common outline, against the difference of the regions' means
 SMALL_FACTOR = 0.35  # a region below the least area merges at this share of its true cost
 
@@ -64,19 +65,22 @@ class Regions:
     contrast: NDArray[np.float64]  # [M] mean cost along the outline; infinite for a region without neighbours
 
 
-def merge_regions(partition: Partition, limit: float, min_area: float) -> Regions:
-    """Merge mutual best neighbours, in rounds of rising cost, while their cost is below the limit."""
+def merge_regions(partition: Partition, limits: Sequence[float], min_area: float) -> list[Regions]:
+    """Merge mutual best neighbours, in rounds, while their cost is below a limit; one result for each rising limit."""
     region = np.arange(len(partition.area))
-    while True:
-        graph = _Graph.of(partition, region)
-        cost = graph.cost * np.where(graph.smaller_area < min_area, SMALL_FACTOR, 1.0)
-        chosen = _mutual_best(graph.pairs, cost, len(graph.area)) & (cost < limit)
-        if not chosen.any():
-            break
-        joined = np.arange(len(graph.area))
-        joined[graph.pairs[chosen, 1]] = graph.pairs[chosen, 0]
-        region = np.unique(joined[region], return_inverse=True)[1]
-    return Regions(region_of_superpixel=region, area=graph.area, contrast=graph.contrast())
+    results = []
+    for limit in limits:
+        while True:
+            graph = _Graph.of(partition, region)
+            cost = graph.cost * np.where(graph.smaller_area < min_area, SMALL_FACTOR, 1.0)
+            chosen = _mutual_best(graph.pairs, cost, len(graph.area)) & (cost < limit)
+            if not chosen.any():
+                break
+            joined = np.arange(len(graph.area))
+            joined[graph.pairs[chosen, 1]] = graph.pairs[chosen, 0]
+            region = np.unique(joined[region], return_inverse=True)[1]
+        results.append(Regions(region_of_superpixel=region, area=graph.area, contrast=graph.contrast()))
+    return results
 
 
 @dataclass(frozen=True, slots=True, eq=False)
