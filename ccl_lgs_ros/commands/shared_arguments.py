@@ -29,6 +29,9 @@ def config_of(arguments: argparse.Namespace) -> MapConfig:
     return updated(base, dict(parse_assignment(text) for text in arguments.assignments))
 
 
+def updated_query(config: MapConfig, **given: object) -> MapConfig:
+    """The config with those query options that were given on the command line."""
+    return updated(config, {f"query.{name}": value for name, value in given.items() if value is not None})
 
 
 class ProgressBars:

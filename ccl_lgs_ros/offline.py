@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Offline mapping: a recording in, a map directory out, in one call."""
+
+import shutil
+from pathlib import Path
+
+from ccl_lgs_ros.capture import CaptureReport, capture_bag
+from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.errors import CclLgsError
+from ccl_lgs_ros.pipeline import build_map
+from ccl_lgs_ros.protocols import Progress, no_progress
+from ccl_lgs_ros.storage.bag import Bag
+from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
+from ccl_lgs_ros.storage.map_directory import MapDirectory
+from ccl_lgs_ros.structures import SemanticMap
+
+
+def map_recording(
+    recording: Path,
+    output: Path,
+    config: MapConfig,
+    progress: Progress = no_progress,
+    *,
+    max_seconds: float = 0.0,
+    **topics: str,
+) -> tuple[CaptureReport, SemanticMap]:
+    """Capture the keyframes of a recording into a map directory and build the map of all that it then holds.
+
+    Args:
+        recording: a rosbag2 folder or file, or a folder that holds one as `bag`.
+        output: a new or empty folder, or a map to extend.
+        topics: image_topic, depth_topic, camera_info_topic, pose_topic; found by type where not given.
+
+    Raises:
+        BagError: if the recording cannot be mapped; nothing is left behind then.
+        MapError: if the output is something else, or another process writes it.
+    """
+    recording = recording / "bag" if (recording / "bag").is_dir() else recording
+    with Bag(recording):
+        pass  # a recording that cannot be read must not leave a map behind
+    is_new = not output.exists() or not any(output.iterdir())
+    directory = MapDirectory.open_or_create(output)
+    try:
+        with directory.locked("snapshots"):
+            store = KeyframeStore(
+                directory,
+                writable=True,
+                jpeg_quality=config.keyframes.jpeg_quality,
+                max_disk_gb=config.keyframes.max_disk_gb,
+            )
+            report = capture_bag(recording, store, config, progress, **topics)
+            store.close()
+            return report, build_map(directory, store, config, progress, max_seconds)
+    except CclLgsError:
+        if is_new and not _holds_keyframes(directory):
+            shutil.rmtree(output, ignore_errors=True)
+        raise
+
+
+def _holds_keyframes(directory: MapDirectory) -> bool:
+    journal = directory.keyframes_path / "keyframes.jsonl"
+    return journal.exists() and journal.stat().st_size > 0
