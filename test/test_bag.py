@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from capture_records import MS, START, ListStore, S, colour, depth, drive, in_order, info, pose, transform
+from capture_runs import capture, described
 from ros_bags import KINDS, messages_of, write_bag, write_split_bag
 from ros_bags import pose as pose_message
-from test_capture import capture, described
 
 from ccl_lgs_ros.capture import BagReport, capture_bag, check_bag
 from ccl_lgs_ros.config import MapConfig, updated
@@ -22,7 +22,6 @@ from ccl_lgs_ros.ingest.records import ColourRecord, DepthRecord, Record
 from ccl_lgs_ros.storage.bag import Bag
 
 BAGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "bags"
-needs_bags = pytest.mark.skipif(not BAGS.is_dir(), reason="real recordings are not at ../shared/data/bags")
 
 
 def captured(path: Path, changes: dict | None = None, **topics: str) -> ListStore:
@@ -320,7 +319,7 @@ def kitchen() -> tuple[BagReport, ListStore]:
     return report, captured(BAGS / "redkitchen_rgbd_60", dict(report.settings))
 
 
-@needs_bags
+@pytest.mark.data
 def test_the_kitchen_gives_enough_keyframes_with_the_options_that_check_bag_suggests(
     kitchen: tuple[BagReport, ListStore],
 ) -> None:
@@ -333,7 +332,7 @@ def test_the_kitchen_gives_enough_keyframes_with_the_options_that_check_bag_sugg
     assert 0.6 < known < (525 / 585) ** 2 + 0.01  # the depth camera sees less than the colour camera
 
 
-@needs_bags
+@pytest.mark.data
 def test_reprojected_depth_of_the_kitchen_lies_on_its_edges(kitchen: tuple[BagReport, ListStore]) -> None:
     """Depth edges fall on picture edges more often once depth is reprojected than if it were taken as registered."""
     _, store = kitchen
@@ -348,7 +347,7 @@ def test_reprojected_depth_of_the_kitchen_lies_on_its_edges(kitchen: tuple[BagRe
     )
 
 
-@needs_bags
+@pytest.mark.data
 def test_the_shelf_is_registered_and_every_image_is_kept() -> None:
     report = check_bag(BAGS / "label_fusion_rgbd_15")
     assert report.can_be_mapped and not report.settings and "registered to the colour images" in str(report)
