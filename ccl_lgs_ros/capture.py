@@ -19,7 +19,7 @@ from ccl_lgs_ros.keyframe_capture import Capture, KeyframeSink
 from ccl_lgs_ros.recording import Recording, Topics, open_recording
 from ccl_lgs_ros.storage.bag import Bag
 
-__all__ = ["BagReport", "Capture", "CaptureReport", "capture_bag", "check_bag"]
+__all__ = ["BagReport", "Capture", "CaptureReport", "capture_bag", "capture_of", "check_bag"]
 
 logger = logging.getLogger(__name__)
 
