@@ -119,6 +119,19 @@ def test_poll_returns_what_it_stored() -> None:
     assert returned == store.entries
 
 
+def test_the_next_image_can_be_asked_for() -> None:
+    made = Capture(MapConfig(), store := ListStore())
+    still = [transform(0, is_static=True), info(), info(is_depth=True)]
+    for i in range(6):
+        stamp = START + i * S
+        for record in (*still, colour(stamp, seed=i, amplitude=8 if i == 3 else 60), depth(stamp)):
+            made.add(record)
+        if i == 3:
+            made.take_next()
+        made.poll()
+    assert [(keyframe.stamp_ns - START) // S for keyframe in store] == [0, 3]
+
+
 def test_two_cameras_keep_their_own_keyframes() -> None:
     topics = {topic: records for topic, records in drive().items() if topic == "tf"}
     for name in ("left", "right"):
