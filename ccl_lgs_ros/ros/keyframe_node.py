@@ -215,7 +215,10 @@ class KeyframeNode(Node):
         if any(source.topic for source in self._inputs if source.role == "colour image"):
             return text
         others = ", ".join(sorted(topics_of_types(self, tuple(IMAGES)))) or "none"
-        return f"{text}. Nobody publishes the colour images; topics with images: {others}; set image_topic, or check ROS_DOMAIN_ID"
+        return (
+            f"{text}. Nobody publishes the colour images; topics with images: {others}; set image_topic, start the "
+            "camera, or check ROS_DOMAIN_ID"
+        )
 
     def _publish_status(self) -> None:
         capture = self.capture.capture

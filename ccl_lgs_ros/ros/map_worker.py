@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that builds the map: takes in keyframes as they are stored, refines, publishes, does jobs on demand.
 
-Started by worker_process.py with the number of an open connection. Nothing here knows ROS.
+Nothing here knows ROS.
 """
 
 import logging
-import os
-import signal
-import sys
 import time
-from multiprocessing.connection import Connection
 
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import Cancelled, CclLgsError, MapError, MissingDependencyError
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.ros.guards import sentence
 from ccl_lgs_ros.ros.status import peak_memory
-from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox, SendingHandler
+from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox
 from ccl_lgs_ros.ros.worker_messages import Build, Finished, Report, Reset, Save, Settings
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_copy import copy_map, copy_splat
@@ -139,7 +135,7 @@ class MapWorker:
         self.store.refresh()
         needed = max(job.min_keyframes or self.settings.min_keyframes, 1)
         if len(self.store) < needed:
-            text = f"there are {len(self.store)} keyframes and {needed} are needed; move the camera, or lower min_keyframes"
+            text = f"there are {len(self.store)} keyframes, {needed} are needed; move the camera or lower min_keyframes"
             return Finished(job=job.job, error_code="NOT_ENOUGH_KEYFRAMES", message=text, fields=self._fields())
         is_cancelled = False
         try:
@@ -155,12 +151,8 @@ class MapWorker:
                 self._publish()
         code = "CANCELED" if is_cancelled else "TIMEOUT" if self._is_late(time.monotonic()) else "OK"
         fields = {**self._fields(), "duration": time.monotonic() - began}
-        what = {
-            "OK": "built",
-            "TIMEOUT": "the time was up; what there was is",
-            "CANCELED": "canceled; what there was is",
-        }
-        message = f"{what[code]} version {fields['map_version']}: {fields['num_keyframes']} keyframes"
+        begin = {"OK": "built", "TIMEOUT": "the time was up; there is", "CANCELED": "canceled; there is"}[code]
+        message = f"{begin} version {fields['map_version']} of the map, from {fields['num_keyframes']} keyframes"
         is_partial = code != "OK" and fields["map_version"] > 0
         return Finished(job=job.job, error_code=code, message=message, partial=is_partial, fields=fields)
 
@@ -284,32 +276,3 @@ class MapWorker:
             "psnr": float("nan") if psnr is None else float(psnr),
             "peak_memory": peak_memory(),
         }
-
-
-def main() -> int:
-    """Serve the node at the other end of the connection until it is gone."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the node decides when the worker ends
-    connection = Connection(int(sys.argv[1]))
-    settings: Settings = connection.recv()
-    os.nice(settings.niceness)
-    outbox = Outbox(connection)
-    handler = SendingHandler(outbox)
-    root = logging.getLogger("ccl_lgs_ros")
-    root.addHandler(handler)
-    root.setLevel(settings.log_level)
-    inbox = Inbox(connection)
-    try:
-        worker = MapWorker(settings, inbox, outbox)
-        worker.report_rest()
-        worker.run()
-    except (BrokenPipeError, EOFError):
-        return 0
-    except CclLgsError as error:
-        outbox.send(Report(state="error", message=str(error)))
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

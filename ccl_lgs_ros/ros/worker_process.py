@@ -10,7 +10,7 @@ from typing import Any
 
 from ccl_lgs_ros.ros.worker_messages import Settings, Stop
 
-WORKER = "ccl_lgs_ros.ros.map_worker"
+WORKER = "ccl_lgs_ros.ros.worker_main"
 TERMINATE_TIMEOUT = 0.5  # seconds between asking the system to end it and killing it
 
 

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program of the worker process; worker_process.py starts it with the number of an open connection."""
+
+import logging
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from ccl_lgs_ros.errors import CclLgsError
+from ccl_lgs_ros.ros.map_worker import MapWorker
+from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox, SendingHandler
+from ccl_lgs_ros.ros.worker_messages import Report, Settings
+
+
+def main() -> int:
+    """Serve the node at the other end of the connection until it is gone."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the node decides when the worker ends
+    connection = Connection(int(sys.argv[1]))
+    settings: Settings = connection.recv()
+    os.nice(settings.niceness)
+    outbox = Outbox(connection)
+    handler = SendingHandler(outbox)
+    root = logging.getLogger("ccl_lgs_ros")
+    root.addHandler(handler)
+    root.setLevel(settings.log_level)
+    inbox = Inbox(connection)
+    try:
+        worker = MapWorker(settings, inbox, outbox)
+        worker.report_rest()
+        worker.run()
+    except (BrokenPipeError, EOFError):
+        return 0
+    except CclLgsError as error:
+        outbox.send(Report(state="error", message=str(error)))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
