@@ -43,7 +43,7 @@ class Scale:
         return self.limit / STABILITY_STEP, self.limit, self.limit * STABILITY_STEP
 
 
-SCALES = (Scale(SUBPART, 7.0), Scale(WHOLE, 11.0))
+SCALES = (Scale(SUBPART, 8.0), Scale(WHOLE, 12.0))
 
 
 class BuiltinSegmenter:

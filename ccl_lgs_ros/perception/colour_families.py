@@ -60,7 +60,7 @@ NEUTRALS = frozenset({"black", "dark grey", "grey", "light grey", "white"})
 DARK_OFFSET = 24.0  # lightness that steadies the saturation of dark colours; CIELAB's own constant is 16
 NOISE_LIGHTNESS = 20.0  # lightness at which half of the saturation that is seen is believed
 SATURATION_KNEE = 0.15  # saturations below hardly count, those above count logarithmically
-LIGHTNESS_WEIGHT = 1.4  # length of the axis from black to white, where hue circles have radius 0 to 2.5
+LIGHTNESS_WEIGHT = 1.0  # length of the axis from black to white, where hue circles have radius 0 to 2.5
 NAME_RADIUS = 0.16  # how far around a name its meaning fades
 
 

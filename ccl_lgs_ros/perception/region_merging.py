@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MEAN_WEIGHTS = np.array([0.3, 1.0, 1.0])  # lightness counts less in means, which shading moves, than across outlines
-OUTLINE_WEIGHT = 0.5  # of the step across the common outline, against the difference of the regions' means
+MEAN_WEIGHTS = np.array([0.5, 1.0, 1.0])  # lightness counts less in means, which shading moves, than across outlines
+OUTLINE_WEIGHT = 0.65  # of the step across the common outline, against the difference of the regions' means
 SMALL_FACTOR = 0.35  # a region below the least area merges at this share of its true cost
 
 
