@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.config import MapConfig, updated
@@ -54,14 +55,22 @@ class BagReport:
 
     @property
     def commands(self) -> list[str]:
-        """The commands that map it."""
+        """The commands that map it: one for the command line, then those for the nodes."""
         settings = " ".join(f"--set {shlex.quote(f'{name}={value}')}" for name, value in self.settings.items())
         bag = shlex.quote(str(self.path))
         name = shlex.quote(f"{self.path.stem}_map")
-        return [
-            " ".join(f"ccl-lgs map {bag} -o {name} {settings}".split()),
-            f"ros2 launch ccl_lgs_ros mapping.launch.py bag:={bag}",
-        ]
+        alone = " ".join(f"ccl-lgs map {bag} -o {name} {settings}".split())
+        launch = f"ros2 launch ccl_lgs_ros mapping.launch.py bag:={bag}"
+        if not self.settings:
+            return [alone, launch]
+        return [alone, f"echo {shlex.quote(self.parameters)} > options.yaml", f"{launch} params_file:=options.yaml"]
+
+    @property
+    def parameters(self) -> str:
+        """The suggested options as a ROS parameter file in one line; numbers carry a point, as ROS wants doubles."""
+        values = {name: yaml.safe_load(value) for name, value in self.settings.items()}
+        floats = {n: [float(x) for x in v] if isinstance(v, list) else float(v) for n, v in values.items()}
+        return yaml.safe_dump({"/**": {"ros__parameters": floats}}, default_flow_style=True, width=1000).strip()
 
     def __str__(self) -> str:
         lines = [str(self.path), *(f"  {line}" for line in self.lines)]

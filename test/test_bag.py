@@ -2,6 +2,7 @@
 """Recordings of every kind give the keyframes that the live path gives; what cannot be mapped says why."""
 
 import dataclasses
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ros_bags import KINDS, messages_of, write_bag, write_split_bag
 from ros_bags import pose as pose_message
 
 from ccl_lgs_ros.capture import BagReport, capture_bag, check_bag
-from ccl_lgs_ros.config import MapConfig, updated
+from ccl_lgs_ros.config import MapConfig, load_config, updated
 from ccl_lgs_ros.errors import BagError
 from ccl_lgs_ros.ingest.depth import decode_depth
 from ccl_lgs_ros.ingest.messages import depth_record
@@ -322,10 +323,14 @@ def kitchen() -> tuple[BagReport, ListStore]:
 @pytest.mark.data
 def test_the_kitchen_gives_enough_keyframes_with_the_options_that_check_bag_suggests(
     kitchen: tuple[BagReport, ListStore],
+    tmp_path: Path,
 ) -> None:
     report, store = kitchen
     assert report.can_be_mapped and report.num_posed == 60
     assert report.settings["frames.map_up"] == "[0,-1,0]"
+    settings = tmp_path / "options.yaml"
+    subprocess.run(report.commands[1].replace("options.yaml", str(settings)), shell=True, check=True)
+    assert load_config(settings) == updated(MapConfig(), dict(report.settings))
     assert "frames.map_up=[0,-1,0]" in str(report) and "not registered (f = 585.0" in str(report)
     assert len(store) == report.num_suggested >= 40
     known = np.mean([np.isfinite(keyframe.depth).mean() for keyframe in store])

@@ -3,6 +3,7 @@
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from ccl_lgs_ros.ingest.registration import RayMap, register_depth
 logger = logging.getLogger(__name__)
 
 IMPLAUSIBLE_MEDIAN = 50.0  # metres; above, the depth unit is likely wrong
+MAX_LENSES = 16  # lenses whose undistortion is kept; a few megabytes each
 ASPECT_TOLERANCE = 0.01  # relative difference of aspect ratios that rounding of sizes explains
 
 
@@ -100,6 +102,7 @@ class FrameDecoder:
     def _rectifier(self, frame: PosedFrame, size: tuple[int, int]) -> Rectifier:
         lens = lens_of(frame.colour_info, is_rectified=frame.colour.is_rectified, size=size)
         if lens not in self._rectifiers:
+            _make_room(self._rectifiers)
             self._rectifiers[lens] = Rectifier(lens, max_image_size=self._max_image_size)
         return self._rectifiers[lens]
 
@@ -118,6 +121,7 @@ class FrameDecoder:
 
     def _rays_of(self, lens: Lens) -> RayMap:
         if lens not in self._rays:
+            _make_room(self._rays)
             self._rays[lens] = RayMap.of(lens)
         return self._rays[lens]
 
@@ -136,6 +140,12 @@ class FrameDecoder:
             logger.warning(
                 "the median depth is %.0f m: the unit is likely wrong; set ingest.depth_scale", np.median(known)
             )
+
+
+def _make_room(cache: dict[Lens, Any]) -> None:
+    """Forget the oldest lens where there are many, as those of a camera that zooms."""
+    if len(cache) >= MAX_LENSES:
+        del cache[next(iter(cache))]
 
 
 def sharpness(image: NDArray[np.uint8]) -> float:
