@@ -11,6 +11,7 @@ import pytest
 from capture_records import (
     MS,
     START,
+    K,
     ListStore,
     S,
     colour,
@@ -28,7 +29,7 @@ from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.capture import Capture
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import MapError
-from ccl_lgs_ros.ingest.records import ColourRecord, Record
+from ccl_lgs_ros.ingest.records import Record
 
 
 def reference() -> list[tuple]:
@@ -173,6 +174,33 @@ def test_depth_that_says_nothing_drops_its_image(units: int) -> None:
     assert "ingest.depth_min_valid_ratio" in made.drops.first["depth"]
 
 
+@pytest.mark.parametrize(("size", "is_kept"), [((16, 12), True), ((64, 48), True), ((32, 20), False)])
+def test_depth_of_another_size_without_camera_info_needs_the_same_shape(size: tuple[int, int], is_kept: bool) -> None:
+    topics = {topic: records for topic, records in drive(60).items() if topic != "depth_info"}
+    pixels = np.full(size[::-1], 2000, np.uint16).tobytes()
+    topics["depth"] = [
+        _changed(r, width=size[0], height=size[1], step=2 * size[0], data=pixels) for r in topics["depth"]
+    ]
+    made, store = capture(in_order(topics))
+    assert (len(store) > 5) is is_kept
+    if is_kept:
+        assert all(np.isfinite(keyframe.depth).mean() > 0.99 for keyframe in store)
+    else:
+        assert "another shape" in made.drops.first["depth"]
+
+
+def test_a_depth_camera_of_its_own_place_and_focal_length_is_reprojected() -> None:
+    topics = drive()
+    topics["tf"].append(transform(0, 0.1, parent="camera", child="depth_camera", is_static=True))
+    topics["tf"][-1] = dataclasses.replace(topics["tf"][-1], quat=(1.0, 0.0, 0.0, 0.0))  # type: ignore[call-arg]
+    topics["depth"] = [_changed(r, frame_id="depth_camera") for r in topics["depth"]]
+    topics["depth_info"] = [info(START, is_depth=True, frame_id="depth_camera", k=(24.0, *K[1:4], 24.0, *K[5:]))]
+    _, store = capture(in_order(topics))
+    assert len(store) > 5
+    for keyframe in store:
+        np.testing.assert_allclose(keyframe.depth[:, 2:], 2.0)  # a wall stays a wall; it now covers the view
+
+
 def test_without_depth_images_alone_are_kept_where_asked() -> None:
     topics = {topic: records for topic, records in drive().items() if "depth" not in topic}
     made, store = capture(in_order(topics), ingest__use_depth=False)
@@ -257,5 +285,5 @@ def _named(record: Record, name: str) -> Record:
     return dataclasses.replace(record, camera_name=name)  # type: ignore[call-arg]
 
 
-def _changed(record: ColourRecord, **changes: object) -> ColourRecord:
+def _changed(record: Record, **changes: object) -> Record:
     return dataclasses.replace(record, **changes)
