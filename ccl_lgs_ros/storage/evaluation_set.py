@@ -3,7 +3,8 @@
 
     SET/transforms.json     cameras and poses in the map's frame (nerfstudio layout); `camera_convention` is
                             "opengl" (default) or "opencv"
-    SET/labels/<stem>.json  {"info": {"name", "width", "height"}, "objects": [{"category", "segmentation": [[x, y], ...]}]}
+    SET/labels/<stem>.json  {"info": {"name", "width", "height"},
+                             "objects": [{"category", "segmentation": [[x, y], ...]}, ...]}
     SET/absent.txt          optional: prompts that name nothing in the scene, one a line
     SET/objects.json        optional: {"objects": [{"id", "category", "kind", "centroid", "box": {"center", "size",
                             "quaternion_xyzw"}}]}, metres in the map's frame
@@ -122,7 +123,8 @@ def _view(
         objects = [(str(o["category"]), np.asarray(o["segmentation"], dtype=np.float64)) for o in content["objects"]]
     except (KeyError, TypeError, ValueError) as error:
         raise EvaluationError(
-            f"{label} must hold info (name, width, height) and objects (category, segmentation [[x, y], ...]): {error!r}"
+            f"{label} must hold info (name, width, height) and objects (category, segmentation [[x, y], ...]): "
+            f"{error!r}"
         ) from error
     camera = _camera(root / "transforms.json", {**transforms, **frame}, width, height, label)
     masks, boxes = {}, {}

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a map is scored: the headline protocol with one fixed, absolute threshold for every prompt.
+
+The scored mask is the union of the returned instances, seen from the label's camera. An absent thing can return
+nothing, which a threshold relative to each picture's own extremes would make impossible.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccl_lgs_ros.camera import Camera
+from ccl_lgs_ros.evaluation.boxes import box_iou
+from ccl_lgs_ros.evaluation.metrics import Mask, ViewPairs, is_localised, mask_iou, matched
+from ccl_lgs_ros.evaluation.scores import CategoryScores, Scores, Unit
+from ccl_lgs_ros.protocols import Progress, no_progress
+from ccl_lgs_ros.structures import Answer, Box
+
+
+class View(Protocol):
+    """A camera with the true masks of the prompts that it shows."""
+
+    @property
+    def camera(self) -> Camera: ...
+    @property
+    def world_from_camera(self) -> NDArray[np.float64]: ...
+    @property
+    def masks(self) -> Mapping[str, Mask]: ...
+    @property
+    def boxes(self) -> Mapping[str, NDArray[np.float64]]: ...
+    @property
+    def depth(self) -> NDArray[np.float32] | None: ...
+
+
+class Truth(Protocol):
+    """A thing as it really is."""
+
+    @property
+    def category(self) -> str: ...
+    @property
+    def centroid(self) -> NDArray[np.float64]: ...
+    @property
+    def box(self) -> Box: ...
+
+
+class Subject(Protocol):
+    """What is scored: something that answers prompts and shows its answers."""
+
+    def ask(self, prompt: str) -> Answer:
+        """The instances of a prompt."""
+        ...
+
+    def show(
+        self, answer: Answer, camera: Camera, world_from_camera: NDArray[np.float64]
+    ) -> tuple[Mask, NDArray[np.floating]]:
+        """The mask [H, W] of an answer and its relevancy [H, W] from a camera."""
+        ...
+
+
+def fixed_threshold(
+    subject: Subject,
+    views: Sequence[View],
+    objects: Sequence[Truth] = (),
+    absent: Sequence[str] = (),
+    progress: Progress = no_progress,
+) -> Scores:
+    """The scores of a subject: each prompt is asked once and its answer is seen from every view.
+
+    View consistency needs the true depth of the views; it is scored among those that have it.
+    """
+    prompts = list(dict.fromkeys([c for view in views for c in view.masks] + [item.category for item in objects]))
+    deep = [i for i, view in enumerate(views) if view.depth is not None]
+    pairs = ViewPairs(
+        [views[i].camera for i in deep],
+        [views[i].world_from_camera for i in deep],
+        [depth for view in views if (depth := view.depth) is not None],
+    )
+    categories, total = {}, len(prompts) + len(absent)
+    for done, prompt in enumerate(prompts):
+        truths = [item for item in objects if item.category == prompt]
+        categories[prompt] = _category(subject, prompt, views, truths, deep, pairs)
+        progress("evaluate", done + 1, total)
+    false_alarms = {}
+    for done, prompt in enumerate(absent):
+        false_alarms[prompt] = bool(subject.ask(prompt).instances)
+        progress("evaluate", len(prompts) + done + 1, total)
+    return Scores(categories=categories, false_alarms=false_alarms)
+
+
+def _category(
+    subject: Subject, prompt: str, views: Sequence[View], truths: Sequence[Truth], deep: list[int], pairs: ViewPairs
+) -> CategoryScores:
+    answer = subject.ask(prompt)
+    masks, units = [], []
+    for index, view in enumerate(views):
+        mask, relevancy = subject.show(answer, view.camera, view.world_from_camera)
+        masks.append(mask)
+        if prompt in view.masks:
+            hit = is_localised(relevancy, view.boxes[prompt])
+            units.append(Unit(prompt=prompt, view=index, iou=mask_iou(mask, view.masks[prompt]), is_localised=hit))
+    errors, overlaps = _against_truth(answer, truths)
+    return CategoryScores(
+        units=tuple(units),
+        consistencies=tuple(pairs.consistencies([masks[i] for i in deep])),
+        num_instances=len(answer.instances),
+        num_objects=len(truths),
+        centroid_errors=errors,
+        box_ious=overlaps,
+        best_score=answer.best_score,
+    )
+
+
+def _against_truth(answer: Answer, truths: Sequence[Truth]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Centroid errors and box IoUs of the objects that an instance is left for, matched by least total distance."""
+    if not truths or not answer.instances:
+        return (), ()
+    true = np.stack([item.centroid for item in truths])
+    found = np.stack([instance.centroid for instance in answer.instances])
+    distance = np.linalg.norm(true[:, None] - found[None], axis=-1)
+    pairs = matched(distance)
+    overlaps = (box_iou(truths[i].box, answer.instances[j].box) for i, j in pairs)
+    return tuple(float(distance[i, j]) for i, j in pairs), tuple(overlaps)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores a map against an evaluation set, or against label images in a recording as simulators publish them."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccl_lgs_ros.backends import create_part
+from ccl_lgs_ros.camera import Camera
+from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.errors import EvaluationError
+from ccl_lgs_ros.evaluation.metrics import Mask
+from ccl_lgs_ros.evaluation.protocols import fixed_threshold
+from ccl_lgs_ros.evaluation.scores import Scores
+from ccl_lgs_ros.label_views import labelled_views
+from ccl_lgs_ros.pipeline import answer_view, create_encoder, query_map
+from ccl_lgs_ros.protocols import Progress, no_progress
+from ccl_lgs_ros.storage.bag import Bag
+from ccl_lgs_ros.storage.evaluation_set import read_evaluation_set
+from ccl_lgs_ros.structures import Answer, SemanticMap
+
+__all__ = ["MapSubject", "Scores", "evaluate_bag", "evaluate_map"]
+
+logger = logging.getLogger(__name__)
+
+
+class MapSubject:
+    """A map under test: asked by `query_map`, shown by `answer_view`."""
+
+    def __init__(self, semantic_map: SemanticMap, config: MapConfig, threshold: float | None = None) -> None:
+        self._map, self._config, self._threshold = semantic_map, config, threshold
+        self._encoder = create_encoder(semantic_map, config)
+        self._rasterizer, _ = create_part("rasterizer", config.rendering.rasterizer, config.rendering)
+
+    def ask(self, prompt: str) -> Answer:
+        """The instances of a prompt."""
+        return query_map(self._map, prompt, self._config, self._encoder, threshold=self._threshold)
+
+    def show(
+        self, answer: Answer, camera: Camera, world_from_camera: NDArray[np.float64]
+    ) -> tuple[Mask, NDArray[np.floating]]:
+        """The mask [H, W] of an answer and its relevancy [H, W] from a camera."""
+        mask, relevancy = answer_view(self._map, answer, self._encoder, self._rasterizer, camera, world_from_camera)
+        return mask.numpy(), relevancy.numpy()
+
+
+def evaluate_map(
+    semantic_map: SemanticMap,
+    set_path: Path | str,
+    config: MapConfig,
+    *,
+    threshold: float | None = None,
+    progress: Progress = no_progress,
+) -> Scores:
+    """The scores of a map against an evaluation set, every prompt at one absolute threshold.
+
+    Raises:
+        EvaluationError: if the set cannot be read.
+        EncoderMismatchError: if the configured encoder speaks another language than the map.
+    """
+    truth = read_evaluation_set(set_path)
+    subject = MapSubject(semantic_map, config, threshold)
+    return fixed_threshold(subject, truth.views, truth.objects, truth.absent, progress)
+
+
+def evaluate_bag(
+    semantic_map: SemanticMap,
+    bag: Path | str,
+    label_topic: str,
+    prompts: Mapping[int, str],
+    config: MapConfig,
+    *,
+    threshold: float | None = None,
+    progress: Progress = no_progress,
+) -> Scores:
+    """The scores of a map against label images in a recording, at the pose that the recording has for each.
+
+    Args:
+        prompts: what the label values are called; values of one name are a union.
+
+    Raises:
+        BagError: if the recording cannot be read.
+        EvaluationError: if it has no label images of that topic, or none of them shows any of the values.
+    """
+    with Bag(bag) as opened:
+        views = labelled_views(opened, label_topic, prompts, config)
+    if not any(view.masks for view in views):
+        values = ", ".join(map(str, prompts))
+        raise EvaluationError(f"no image of {label_topic} in {bag} shows the label {values}; check the values")
+    logger.info("%s label images of %s", len(views), label_topic)
+    return fixed_threshold(MapSubject(semantic_map, config, threshold), views, progress=progress)
