@@ -110,6 +110,16 @@ class TransformBuffer:
             return invert_rigid(from_target[common]) @ from_source[common]
         raise source_error or target_error or self._disconnected(target, source)
 
+    def lookup_newest(self, target: str, source: str) -> NDArray[np.float64]:
+        """target_from_source [4, 4] at the newest stamp at which every moving frame on the way is known.
+
+        Raises:
+            DisconnectedError: if nothing joins them.
+        """
+        frames = (self._ancestors(target) | self._ancestors(source)) & set(self._tracks)
+        newest = [self._tracks[frame].newest_ns for frame in frames if not self._tracks[frame].is_static]
+        return self.lookup(target, source, min(newest, default=0))
+
     def connects(self, target: str, source: str) -> bool:
         """Whether any chain of transforms joins the frames, at whatever stamps."""
         return bool(self._ancestors(target) & self._ancestors(source))
