@@ -2,6 +2,7 @@
 """`colcon build` makes an install space whose nodes and messages import together, copied and symlinked alike."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PREFIX = Path(sys.prefix)
 PYTHON_FOLDER = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
 EXECUTABLES = ("ccl-lgs", "keyframe_node", "query_node", "training_node")
-SOURCES = ("CMakeLists.txt", "package.xml", "setup.py", "action", "ccl_lgs_ros", "config", "launch", "msg", "rviz")
-SOURCES += ("scripts", "srv")
+SOURCES = ("action", "ccl_lgs_ros", "config", "launch", "msg", "rviz", "scripts", "srv")
 PROGRAM = """
 import sys
-import ccl_lgs_ros
-assert [sys.argv[1] + "/ccl_lgs_ros"] == list(ccl_lgs_ros.__path__), ccl_lgs_ros.__path__
 from ccl_lgs_ros.action import BuildMap
 from ccl_lgs_ros.msg import Keyframe, MapStatus, SemanticGaussians, SemanticInstance
 from ccl_lgs_ros.srv import SemanticQuery
@@ -27,6 +25,9 @@ from rclpy.serialization import deserialize_message, serialize_message
 answer = SemanticQuery.Response(instances=[SemanticInstance(id=7, level="wp")])
 again = deserialize_message(serialize_message(answer), SemanticQuery.Response)
 assert again == answer, again
+for module in (BuildMap, Keyframe, SemanticQuery, keyframe_node, query_node, training_node, resource):
+    file = sys.modules[getattr(module, "__module__", module.__name__)].__file__
+    assert file.startswith(sys.argv[1] + "/ccl_lgs_ros/"), file
 print(resource("config/default.yaml"))
 """
 
@@ -52,15 +53,16 @@ def run(command: list, folder: Path, variables: dict[str, str]) -> subprocess.Co
 
 @pytest.fixture(scope="module", params=["copied", "symlinked"])
 def install_space(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package built by colcon in a workspace that holds a link to nothing but what colcon reads."""
+    """The package built by colcon in a workspace of its own."""
     workspace = tmp_path_factory.mktemp(request.param)
     source = workspace / "src" / "ccl_lgs_ros"
-    source.mkdir(parents=True)
     for name in SOURCES:
-        (source / name).symlink_to(ROOT / name)
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("CMakeLists.txt", "package.xml", "setup.py"):
+        shutil.copy(ROOT / name, source)
     options = ["--symlink-install"] if request.param == "symlinked" else []
-    command = [sys.executable, "-m", "colcon", "build", *options, "--event-handlers", "console_direct+", "--cmake-args"]
-    done = run([*command, "-G", "Ninja", "-DBUILD_TESTING=OFF"], workspace, environment())
+    command = [sys.executable, "-m", "colcon", "build", *options, "--cmake-args", "-G", "Ninja", "-DBUILD_TESTING=OFF"]
+    done = run(command, workspace, environment())
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return workspace / "install" / "ccl_lgs_ros"
 
