@@ -89,5 +89,5 @@ def _before_camera(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[
 
 def _write(image: Image, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
     text = text.encode("ascii", "replace").decode()
-    cv2.putText(image, text, at, FONT, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(image, text, (at[0] + 1, at[1] + 1), FONT, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     cv2.putText(image, text, at, FONT, 0.45, colour, 1, cv2.LINE_AA)

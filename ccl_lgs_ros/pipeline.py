@@ -10,28 +10,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
+from ccl_lgs_ros.asking import answer_view, create_encoder, query_map
 from ccl_lgs_ros.association.tracks import extended, merged, relabelled
 from ccl_lgs_ros.backends import create_part, resolve_device
-from ccl_lgs_ros.camera import Camera, Keyframe
+from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
 from ccl_lgs_ros.gaussians.optimize import optimize, psnr_report
 from ccl_lgs_ros.gaussians.seed import seed_gaussians
 from ccl_lgs_ros.masks.levels import label_map
-from ccl_lgs_ros.protocols import Encoder, KeyframeSource, Progress, Rasterizer, no_progress
-from ccl_lgs_ros.query.answer import answer
+from ccl_lgs_ros.protocols import KeyframeSource, Progress, no_progress
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.segment_store import SegmentStore
 from ccl_lgs_ros.storage.snapshot import publish
 from ccl_lgs_ros.structures import (
     LEVELS,
-    NONE,
-    Answer,
     Codebook,
     Gaussians,
     Segments,
@@ -44,8 +38,7 @@ from ccl_lgs_ros.working_size import WorkingSize
 
 logger = logging.getLogger(__name__)
 
-MAX_PROMPT_WORDS = 64  # a prompt names one thing; more is a mistake or an attack
-MIN_SHOWN_ALPHA = 0.1  # a pixel under this rendered alpha shows nothing
+__all__ = ["MapSession", "answer_view", "build_map", "create_encoder", "query_map"]
 
 
 @dataclass(slots=True)
@@ -238,83 +231,3 @@ def build_map(
     session.catch_up(keyframes)
     session.refine(keyframes, max_seconds)
     return session.snapshot()
-
-
-def create_encoder(semantic_map: SemanticMap, config: MapConfig) -> Encoder:
-    """The encoder whose language the map speaks.
-
-    Raises:
-        EncoderMismatchError: if the configured encoder lives in another space.
-    """
-    encoder, _ = create_part("encoder", config.perception.encoder, config.perception)
-    if encoder.identity != semantic_map.encoder:
-        raise EncoderMismatchError(
-            f"the map was built with the encoder '{semantic_map.encoder}' and cannot be asked with "
-            f"'{encoder.identity}'; set perception.encoder to the former, or build the map again"
-        )
-    return encoder
-
-
-def query_map(
-    semantic_map: SemanticMap,
-    text: str,
-    config: MapConfig,
-    encoder: Encoder | None = None,
-    *,
-    threshold: float | None = None,
-    level: str | None = None,
-    max_instances: int | None = None,
-) -> Answer:
-    """The instances of what a text names; none when nothing looks enough like it.
-
-    Raises:
-        PromptError: if the text is empty or has more than MAX_PROMPT_WORDS words.
-        EncoderMismatchError: if the configured encoder speaks another language than the map.
-    """
-    words = text.split()
-    if not words:
-        raise PromptError('the prompt is empty; name one thing, for instance "red mug"')
-    if len(words) > MAX_PROMPT_WORDS:
-        raise PromptError(f"the prompt has {len(words)} words; name one thing in at most {MAX_PROMPT_WORDS}")
-    encoder = encoder or create_encoder(semantic_map, config)
-    prompt = encoder.understand(text)
-    options = config.query
-    return answer(
-        semantic_map,
-        prompt,
-        {name: encoder.relevancy(entry.codebook.entries, prompt) for name, entry in semantic_map.levels.items()},
-        threshold=options.threshold if threshold is None else threshold,
-        max_instances=max_instances or options.max_instances,
-        min_gaussians=options.min_gaussians,
-        connect_distance=options.connect_distance,
-        level=level or options.level,
-    )
-
-
-def answer_view(
-    semantic_map: SemanticMap,
-    found: Answer,
-    encoder: Encoder,
-    rasterizer: Rasterizer,
-    camera: Camera,
-    world_from_camera: NDArray[np.float64],
-) -> tuple[Tensor, Tensor]:
-    """An answer seen from a camera, occlusion counted.
-
-    Returns:
-        mask: [H, W] bool, where the instances hold more than half of the rendered weight.
-        relevancy: [H, W] in [0, 1], the mean relevancy of what a pixel shows.
-    """
-    channels = torch.zeros(len(semantic_map.gaussians), 2)
-    for instance in found.instances:
-        channels[instance.gaussian_ids, 0] = 1.0
-    if found.level:
-        level = semantic_map.levels[found.level]
-        of_track = encoder.relevancy(level.codebook.entries, found.prompt)[level.entry_of_track]
-        has_track = level.track_of_gaussian != NONE
-        channels[has_track, 1] = of_track[level.track_of_gaussian[has_track].long()].float()
-    with torch.no_grad():
-        view = rasterizer.render(semantic_map.gaussians, camera, world_from_camera, channels)
-    shown = view.alpha > MIN_SHOWN_ALPHA
-    share = view.features / view.alpha.clamp_min(MIN_SHOWN_ALPHA)[..., None]
-    return shown & (share[..., 0] > 0.5), torch.where(shown, share[..., 1], 0.0).clamp(0.0, 1.0)

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ccl_lgs_ros.errors import MapError
     from ccl_lgs_ros.pipeline import query_map
     from ccl_lgs_ros.storage.map_directory import MapDirectory
-    from ccl_lgs_ros.storage.ply import write_ply
+    from ccl_lgs_ros.storage.ply import write_splat
     from ccl_lgs_ros.storage.snapshot import load
 
     semantic_map = load(MapDirectory.open(arguments.map))
@@ -43,6 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
         gaussians = gaussians.select(torch.cat([item.gaussian_ids for item in found.instances]).unique())
     if arguments.output.is_dir():
         raise MapError(f"{arguments.output} is a folder; name a file, for instance {arguments.output / 'map.ply'}")
-    write_ply(arguments.output, gaussians)
+    write_splat(arguments.output, gaussians)
     print(f"{arguments.output}: {len(gaussians)} Gaussians")
     return 0

@@ -2,6 +2,7 @@
 """ccl-lgs options: every option with its default, range and meaning."""
 
 import argparse
+from collections.abc import Mapping
 
 from ccl_lgs_ros.commands.shared_arguments import add_config_arguments, config_of
 from ccl_lgs_ros.config import options
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _limits(metadata: dict) -> str:
+def _limits(metadata: Mapping) -> str:
     if metadata["choices"]:
         return f" [{', '.join(metadata['choices'])}]"
     low, high = metadata["low"], metadata["high"]

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every registered part keeps its protocol's promises; a new registry line is a tested line."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+from ccl_lgs_ros import config
+from ccl_lgs_ros.backends import unavailable
+from ccl_lgs_ros.camera import Camera, Keyframe
+from ccl_lgs_ros.errors import ConfigError, MissingDependencyError
+from ccl_lgs_ros.registry import PARTS, create, names, part_class
+from ccl_lgs_ros.structures import Codebook, Gaussians, Segments, Tracks, Votes, VoteTable
+
+GROUPS = {
+    "rasterizer": config.RenderingOptions,
+    "segmenter": config.PerceptionOptions,
+    "encoder": config.PerceptionOptions,
+    "associator": config.AssociationOptions,
+    "fitter": config.CodebookOptions,
+    "lifter": config.FieldOptions,
+}
+ALL = [(kind, name) for kind in PARTS for name in PARTS[kind]]
+
+
+def working(kind: str) -> list:
+    """The parts of a kind; those that do not work here are skipped with their own reason."""
+    return [pytest.param(name, id=name) for name in names(kind)]
+
+
+def part(kind: str, name: str):
+    reason = unavailable(kind, name)
+    if reason:
+        pytest.skip(f"{kind} {name}: {reason}")
+    return create(kind, name, GROUPS[kind]())
+
+
+def camera() -> Camera:
+    return Camera(width=40, height=30, fx=40.0, fy=40.0, cx=20.0, cy=15.0)
+
+
+def keyframe() -> Keyframe:
+    """A red square on grey, one metre in front of a wall at two."""
+    image = np.full((30, 40, 3), 128, np.uint8)
+    image[8:22, 12:28] = (200, 20, 20)
+    depth = np.full((30, 40), 2.0, np.float32)
+    depth[8:22, 12:28] = 1.0
+    return Keyframe(id=0, stamp_ns=1, camera=camera(), world_from_camera=np.eye(4), image=image, depth=depth)
+
+
+def gaussians(count: int = 30) -> Gaussians:
+    generator = torch.Generator().manual_seed(3)
+    means = torch.rand(count, 3, generator=generator) - 0.5
+    means[:, 2] += 2.0
+    return Gaussians(
+        means=means,
+        quats=torch.randn(count, 4, generator=generator),
+        log_scales=torch.full((count, 3), -2.5),
+        logit_opacities=torch.zeros(count),
+        sh=torch.randn(count, 1, 3, generator=generator) * 0.3,
+    )
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_part_asks_only_for_options_of_its_group(kind: str, name: str) -> None:
+    known = {field for field in GROUPS[kind].__dataclass_fields__}
+    wanted = inspect.signature(part_class(kind, name)).parameters
+    for option in wanted.values():
+        assert option.name in known, f"{name} wants {option.name}"
+        assert option.kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_part_that_cannot_work_says_why_in_one_sentence(kind: str, name: str) -> None:
+    reason = unavailable(kind, name)
+    assert "\n" not in reason
+    if reason:
+        from ccl_lgs_ros.backends import create_part
+
+        with pytest.raises(MissingDependencyError):
+            create_part(kind, name, GROUPS[kind]())
+
+
+def test_an_unknown_part_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'builtin'"):
+        part_class("segmenter", "bultin")
+
+
+@pytest.mark.parametrize("name", working("rasterizer"))
+def test_a_rendering_is_bounded_and_votes_add_up_to_alpha(name: str) -> None:
+    rasterizer = part("rasterizer", name)
+    scene = gaussians()
+    features = torch.ones(len(scene), 2)
+    view = rasterizer.render(scene, camera(), np.eye(4), features)
+    assert view.color.shape == (30, 40, 3)
+    assert ((view.alpha >= 0) & (view.alpha <= 1)).all()
+    assert torch.allclose(view.features[..., 0], view.alpha, atol=1e-5)
+    labels = torch.zeros(30, 40, dtype=torch.int32)
+    labels[:, 20:] = 1
+    votes = rasterizer.vote(scene, camera(), np.eye(4), labels)
+    assert float(votes.weight.sum()) == pytest.approx(float(view.alpha.sum()), rel=1e-3)
+    assert float(votes.visibility.sum()) == pytest.approx(float(view.alpha.sum()), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", working("rasterizer"))
+def test_an_empty_map_renders_as_nothing(name: str) -> None:
+    view = part("rasterizer", name).render(Gaussians.empty(), camera(), np.eye(4))
+    assert not view.alpha.any()
+    assert not view.color.any()
+
+
+@pytest.mark.parametrize("name", working("segmenter"))
+def test_a_segmenter_finds_the_square(name: str) -> None:
+    proposals = part("segmenter", name).propose(keyframe())
+    square = torch.zeros(30, 40, dtype=torch.bool)
+    square[8:22, 12:28] = True
+    masks = proposals.masks
+    overlap = (masks & square).flatten(1).sum(1) / (masks | square).flatten(1).sum(1)
+    assert overlap.max() > 0.7
+    assert set(proposals.granularity.tolist()) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", working("encoder"))
+def test_an_encoder_keeps_to_its_space(name: str) -> None:
+    encoder = part("encoder", name)
+    labels = torch.full((30, 40), -1, dtype=torch.int32)
+    labels[8:22, 12:28] = 0
+    labels[:5] = 1
+    features = encoder.encode_segments(keyframe().image, labels, 2)
+    assert features.shape == (2, encoder.dim)
+    assert torch.allclose(features.norm(dim=1), torch.ones(2), atol=1e-5)
+    prompt = encoder.understand("red square")
+    assert prompt.encoder == encoder.identity
+    relevancy = encoder.relevancy(features, prompt)
+    assert relevancy.shape == (2,)
+    assert ((relevancy >= 0) & (relevancy <= 1)).all()
+    assert relevancy[0] > relevancy[1]
+    assert encoder.encode_segments(keyframe().image, torch.full((30, 40), -1, dtype=torch.int32), 0).shape == (
+        0,
+        encoder.dim,
+    )
+
+
+@pytest.mark.parametrize("name", working("associator"))
+def test_the_first_segments_open_tracks_without_gaps(name: str) -> None:
+    features = torch.eye(3)[:2]
+    segments = Segments(labels=torch.zeros(2, 2, dtype=torch.int32), features=features, quality=torch.ones(2))
+    votes = Votes(
+        gaussian=torch.tensor([0, 1, 2]),
+        label=torch.tensor([0, 0, 1]),
+        weight=torch.tensor([50.0, 60.0, 70.0]),
+        visibility=torch.tensor([50.0, 60.0, 70.0]),
+    )
+    associator = part("associator", name)
+    assert associator.associate(segments, votes, VoteTable.empty(3, 4), Tracks.empty(3)).tolist() == [0, 1]
+    assert associator.merge(VoteTable.empty(3, 4), Tracks.empty(3)).tolist() == []
+
+
+@pytest.mark.parametrize("name", working("fitter"))
+def test_a_codebook_has_unit_entries_that_stand_for_what_they_were_fitted_to(name: str) -> None:
+    features = torch.nn.functional.normalize(torch.eye(4) + 0.01, dim=1)
+    codebook = part("fitter", name).fit(features, torch.arange(4), torch.ones(4), None)
+    assert torch.allclose(codebook.entries.norm(dim=1), torch.ones(len(codebook)), atol=1e-5)
+    decoded = codebook.entries[codebook.assign(features)]
+    assert ((decoded * features).sum(dim=1) > 0.9).all()
+    empty = part("fitter", name).fit(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0), None)
+    assert isinstance(empty, Codebook)
+
+
+@pytest.mark.parametrize("name", working("lifter"))
+def test_a_lifter_gives_a_gaussian_to_who_votes_most(name: str) -> None:
+    lifter = part("lifter", name)
+    votes = Votes(
+        gaussian=torch.tensor([0, 0, 1]),
+        label=torch.tensor([4, 7, 7]),
+        weight=torch.tensor([1.0, 9.0, 5.0]),
+        visibility=torch.tensor([10.0, 5.0, 0.0]),
+    )
+    table = lifter.accumulate(VoteTable.empty(3, 4), votes)
+    track, confidence = lifter.resolve(table)
+    assert track.tolist() == [7, 7, -1]
+    assert confidence.dtype == torch.uint8
+    assert confidence[1] > confidence[0] > 0
