@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched, ranked, supported_score
+from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched
 from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_tracks
 from ccl_lgs_ros.structures import Answer, Instance, Prompt, SemanticMap
 
@@ -44,9 +44,9 @@ def answer(
 ) -> Answer:
     """The things that a prompt means, best first; none when nothing looks enough like it.
 
-    With level "auto" the level with the best evidence answers: that whose best instance scores highest, the surface it
-    is supported by being weighed as in the ranking of instances. Ties go to "wp". Where no level has an instance, it is
-    the level that came nearest.
+    With level "auto" the level with the best evidence answers: that whose best instance scores highest, its support
+    being weighed as in the ranking of instances. Ties go to "wp". Where no level has an instance, it is the level that
+    came nearest.
 
     Args:
         threshold: relevancy that a track must reach, absolute: what is absent has no instance.
@@ -100,7 +100,7 @@ def _level_evidence(
     of_track = relevancy_of_tracks(level, relevancy_of_entry)
     found = matched(semantic_map.gaussians, level, index, of_track, threshold)
     up = np.asarray(semantic_map.map_up, dtype=np.float64)
-    groups = ranked(grouped(found, up, min_gaussians=min_gaussians, connect_distance=connect_distance))
+    groups = grouped(found, up, min_gaussians=min_gaussians, connect_distance=connect_distance)
     below = of_track[(index.count >= min_gaussians) & (of_track < threshold)]
     nearest = float(below.max()) if len(below) else 0.0
     best_score = max((group.score for group in groups), default=nearest)
@@ -109,10 +109,8 @@ def _level_evidence(
 
 def _best_level(evidence: Mapping[str, _LevelEvidence]) -> str:
     """The level of best evidence; of levels that tie, the first."""
-    largest = max((group.surface for e in evidence.values() for group in e.groups), default=0.0)
     strength = {
-        name: (bool(e.groups), supported_score(e.groups[0], largest) if e.groups else e.best_score)
-        for name, e in evidence.items()
+        name: (bool(e.groups), e.groups[0].evidence if e.groups else e.best_score) for name, e in evidence.items()
     }
     has_instance, highest = max(strength.values())
     ties = [name for name, (has, value) in strength.items() if has == has_instance and value >= highest - LEVEL_TIE]

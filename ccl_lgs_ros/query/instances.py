@@ -17,7 +17,7 @@ from ccl_lgs_ros.structures import Gaussians, Instance, SemanticLevel
 CONNECT_SCALES = 4.0
 CONNECT_RANGE = (0.02, 0.06)  # metres
 STRAY_SHARE = 0.2  # of a track's surface; a piece apart with less is a stray and no thing
-SUPPORT_EXPONENT = 0.1  # of two groups, one with a tenth of the surface ranks as if it scored a fifth less
+FULL_SUPPORT = 2.0  # times the least count of Gaussians: a group of that many still ranks a third below its score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +41,7 @@ class Group:
 
     member: NDArray[np.int64]  # [m] places in the arrays of Matched
     score: float  # mean relevancy, weighted by confidence and surface
-    surface: float  # square metres
+    evidence: float  # the score, less what it lacks in support: by it groups are ranked and levels are chosen
 
 
 def matched(
@@ -66,7 +66,10 @@ def matched(
 
 
 def grouped(found: Matched, up: NDArray[np.float64], *, min_gaussians: int, connect_distance: float) -> list[Group]:
-    """The things among the matched Gaussians, without specks and strays, in no order.
+    """The things among the matched Gaussians, without specks and strays, best first.
+
+    They are ranked by score, where few Gaussians count against a thing, so that specks do not lead; beyond a few
+    times the least count, size counts no more.
 
     Args:
         up: [3] direction that is up in the map.
@@ -84,17 +87,8 @@ def grouped(found: Matched, up: NDArray[np.float64], *, min_gaussians: int, conn
     order = np.argsort(thing, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(thing))])
     members = [order[starts[t] : starts[t + 1]] for t in np.flatnonzero(is_thing)]
-    return [_group(found, member) for member in members]
-
-
-def ranked(groups: list[Group]) -> list[Group]:
-    """Groups best first: by score, where little surface counts against a group, so that specks do not lead."""
-    return sorted(groups, key=lambda group: -supported_score(group, max(g.surface for g in groups)))
-
-
-def supported_score(group: Group, largest_surface: float) -> float:
-    """The score of a group, less what it lacks in surface beside the largest."""
-    return group.score * (group.surface / largest_surface) ** SUPPORT_EXPONENT if largest_surface > 0 else 0.0
+    groups = [_group(found, member, FULL_SUPPORT * min_gaussians) for member in members]
+    return sorted(groups, key=lambda group: -group.evidence)
 
 
 def instances_of(
@@ -128,12 +122,13 @@ def instances_of(
     return tuple(instances)
 
 
-def _group(found: Matched, member: NDArray[np.int64]) -> Group:
+def _group(found: Matched, member: NDArray[np.int64], full_support: float) -> Group:
     weight = found.confidence[member].astype(np.float64) * found.surface[member]
     if weight.sum() == 0:  # all but transparent
         weight = np.ones(len(member))
     score = float(np.average(found.relevancy[member], weights=weight))
-    return Group(member=member, score=score, surface=float(found.surface[member].sum()))
+    support = 1.0 - np.exp(-len(member) / full_support)
+    return Group(member=member, score=score, evidence=float(score * support))
 
 
 def _centroid(points: NDArray[np.float32], surface: NDArray[np.float32]) -> NDArray[np.float64]:
