@@ -9,9 +9,9 @@ channel by channel, 256 pixels each. Nothing is shared between threads: the back
 import math
 
 import numpy as np
-from numba import njit
 
-from ccl_lgs_ros.rendering.lanes import any_lane, broadcast, exp2, fma, load, minimum, select, store
+from ccl_lgs_ros.rendering.compiled import inner, kernel
+from ccl_lgs_ros.rendering.lanes import any_lane, broadcast, exp2, fma, load, maximum, minimum, select, store
 from ccl_lgs_ros.rendering.limits import ALPHA_MAX, ALPHA_MIN, TILE, TRANSMITTANCE_MIN
 from ccl_lgs_ros.rendering.workers import take_ticket
 
@@ -20,13 +20,13 @@ LOG2_ALPHA_MIN = math.log2(ALPHA_MIN)
 ROW_MARGIN = 1e-3  # pixels by which a splat is taken too high, against rounding
 
 
-@njit
+@inner
 def lane_offsets(steps, left):
     """The x [16] of the pixel centres of a tile that begins at column `left`."""
     return load(steps, 0) + (np.float32(left) + np.float32(0.5))
 
 
-@njit
+@inner
 def rows_within(splat, top):
     """The first and last row of a tile at image row `top` that a splat may touch; empty if first > last."""
     y, half = splat[1], splat[6] + np.float32(ROW_MARGIN)
@@ -35,7 +35,7 @@ def rows_within(splat, top):
     return int(first), int(last)
 
 
-@njit
+@inner
 def exponent(splat, dx, dy):
     """The base-2 logarithm of alpha at the offsets dx [16], dy."""
     slope = broadcast(splat[3] * dy)
@@ -43,13 +43,13 @@ def exponent(splat, dx, dy):
     return minimum(fma(dx, fma(dx, broadcast(splat[2]), slope), level), broadcast(splat[5]))
 
 
-@njit
+@inner
 def fma_scalar(a, b, c):
     """a * b + c in float32."""
     return np.float32(a * b + c)
 
 
-@njit
+@inner
 def start_tile(transmittance, left, top, width, height):
     """All pixels of a tile clear; those outside the image finished."""
     for r in range(TILE):
@@ -58,7 +58,7 @@ def start_tile(transmittance, left, top, width, height):
             transmittance[r * TILE + x] = np.float32(1.0) if inside else np.float32(-1.0)
 
 
-@njit
+@inner
 def is_finished(transmittance):
     """Whether nothing behind can be seen anywhere in a tile."""
     for r in range(TILE):
@@ -67,22 +67,22 @@ def is_finished(transmittance):
     return True
 
 
-@njit
+@inner
 def draw_row(splat, dx, dy, at, transmittance):
     """Let a splat cover one row of a tile; return its weight [16] there and where it was drawn."""
     power = exponent(splat, dx, dy)
     clear = load(transmittance, at)
     live = (power >= LOG2_ALPHA_MIN) & (clear > 0.0)
-    alpha = minimum(exp2(power), broadcast(ALPHA_MAX))
-    weight = alpha * clear
-    behind = clear - weight
-    drawn = live & (behind > TRANSMITTANCE_MIN)
     zero = broadcast(0.0)
-    store(transmittance, at, select(live, select(drawn, behind, zero - clear), clear))
+    weight = select(live, minimum(exp2(power), broadcast(ALPHA_MAX)), zero) * clear
+    behind = clear - weight
+    ends = live & (behind <= TRANSMITTANCE_MIN)
+    store(transmittance, at, select(ends, zero - clear, behind))
+    drawn = live & ~ends
     return select(drawn, weight, zero), drawn
 
 
-@njit
+@inner
 def blend_tile(members, first, last, splats, channels, steps, left, top, transmittance, reached, blend):
     """Draw the list of one tile; `reached` gets the place in the list of the last splat of each pixel."""
     num_channels = channels.shape[1]
@@ -98,14 +98,14 @@ def blend_tile(members, first, last, splats, channels, steps, left, top, transmi
         for r in range(low, high + 1):
             dy = np.float32(top + r) + np.float32(0.5) - splat[1]
             weight, drawn = draw_row(splat, dx, dy, r * TILE, transmittance)
-            if any_lane(drawn):
-                store(reached, r * TILE, select(drawn, number, load(reached, r * TILE)))
-                for c in range(num_channels):
-                    at = c * PIXELS + r * TILE
-                    store(blend, at, fma(weight, broadcast(channels[j, c]), load(blend, at)))
+            mine = select(drawn, number, broadcast(-1.0))
+            store(reached, r * TILE, maximum(load(reached, r * TILE), mine))
+            for c in range(num_channels):
+                at = c * PIXELS + r * TILE
+                store(blend, at, fma(weight, broadcast(channels[j, c]), load(blend, at)))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def draw_tiles(counter, tile_start, members, splats, channels, steps, images, states):
     """Draw color [H, W, 3], depth [H, W], alpha [H, W] and features [H, W, C].
 
@@ -127,7 +127,7 @@ def draw_tiles(counter, tile_start, members, splats, channels, steps, images, st
         tile = take_ticket(counter)
 
 
-@njit
+@inner
 def write_tile(buffer, transmittance, left, top, color, depth, alpha, features):
     """Put a tile's buffer into the images."""
     height, width = depth.shape

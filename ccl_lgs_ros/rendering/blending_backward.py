@@ -6,9 +6,9 @@ never depend on timing; `splat_gradients` then sums the places of each splat.
 """
 
 import numpy as np
-from numba import njit
 
 from ccl_lgs_ros.rendering.blending import LOG2_ALPHA_MIN, PIXELS, exponent, lane_offsets, rows_within
+from ccl_lgs_ros.rendering.compiled import inner, kernel
 from ccl_lgs_ros.rendering.lanes import any_lane, broadcast, exp2, fma, load, minimum, select, store, total
 from ccl_lgs_ros.rendering.limits import ALPHA_MAX, TILE
 from ccl_lgs_ros.rendering.workers import take_ticket
@@ -16,7 +16,7 @@ from ccl_lgs_ros.rendering.workers import take_ticket
 MOMENTS = 6  # the gradient of -ln(alpha), summed over pixels, times 1, dx, dy, dx dx, dx dy, dy dy
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def tile_gradients(counter, tile_start, members, splats, channels, steps, images, upstream, states, wanted, places):
     """Write the gradient of each place [I, 6 + P]: moments, then channels.
 
@@ -45,7 +45,7 @@ def tile_gradients(counter, tile_start, members, splats, channels, steps, images
         tile = take_ticket(counter)
 
 
-@njit
+@inner
 def read_tile(buffer, scratch, left, top, images, upstream):
     """Put the upstream gradients of a tile into buffers, zero outside the image."""
     depth, alpha = images
@@ -67,10 +67,8 @@ def read_tile(buffer, scratch, left, top, images, upstream):
                 buffer[(4 + c) * PIXELS + p] = g_features[y, x, c]
 
 
-@njit
-def unblend_tile(
-    members, start, stop, splats, channels, steps, left, top, buffer, scratch, reached, wanted, places
-):
+@inner
+def unblend_tile(members, start, stop, splats, channels, steps, left, top, buffer, scratch, reached, wanted, places):
     """The gradients of one tile's list, its last splat first."""
     g_alpha, clear, behind, weights = scratch[0], scratch[1], scratch[2], scratch[3]
     lanes_x = lane_offsets(steps, left)

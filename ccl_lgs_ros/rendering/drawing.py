@@ -21,16 +21,15 @@ from ccl_lgs_ros.rendering.workers import Crew
 Array = NDArray[np.float32]
 STEPS = np.arange(WIDTH, dtype=np.float32)
 CHANNEL_GROUP = 4  # kernels handle channels in fours: colour and depth first, then features
-NUM_PARAMETERS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """A camera somewhere in the world, as the kernels want it."""
 
-    view: NDArray[np.float64]  # [3, 4] camera_from_world
-    center: NDArray[np.float64]  # [3] metres, world
-    pinhole: NDArray[np.float64]  # [6] fx fy cx cy width height
+    view: tuple[tuple[float, ...], ...]  # camera_from_world: three rows of four
+    center: tuple[float, ...]  # [3] metres, world
+    pinhole: tuple[float, ...]  # fx fy cx cy width height
     width: int
     height: int
 
@@ -40,9 +39,9 @@ class View:
         pose = np.asarray(world_from_camera, dtype=np.float64)
         pinhole = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
         return View(
-            view=np.ascontiguousarray(invert_rigid(pose)[:3]),
-            center=pose[:3, 3].copy(),
-            pinhole=np.array(pinhole, dtype=np.float64),
+            view=tuple(tuple(row) for row in invert_rigid(pose)[:3].tolist()),
+            center=tuple(pose[:3, 3].tolist()),
+            pinhole=tuple(float(number) for number in pinhole),
             width=camera.width,
             height=camera.height,
         )
@@ -60,13 +59,17 @@ class Splats:
     place_start: NDArray[np.int64]  # [M + 1]
     places: NDArray[np.int32]  # [I] places in `members` by splat
     visible: NDArray[np.bool_]  # [N]
+    parameters: tuple[Array, ...]  # of the Gaussians: means, quats, scales, opacities, sh
 
 
 def prepare(crew: Crew, parameters: tuple[Array, ...], features: Array, view: View) -> Splats:
-    """Project Gaussians, sort them by depth and into tiles."""
+    """Project Gaussians, given as stored, sort them by depth and into tiles."""
+    means, quats, log_scales, logits, sh = parameters
+    with np.errstate(over="ignore"):
+        parameters = (means, quats, np.exp(log_scales), 1.0 / (1.0 + np.exp(-logits)), sh)
     n, c = features.shape
     splats, shades, visible = np.empty((n, 8), np.float32), np.empty((n, 4), np.float32), np.zeros(n, np.bool_)
-    crew.run(project, *parameters, view.view, view.center, view.pinhole, splats, shades, visible)
+    crew.run(project, parameters, view.view, view.center, view.pinhole, splats, shades, visible)
     order = drawing_order(visible, np.ascontiguousarray(splats[:, SPLAT_Z]))
     m, p = len(order), CHANNEL_GROUP * (1 + -(-c // CHANNEL_GROUP))
     sorted_splats, channels = np.empty((m, 8), np.float32), np.empty((m, p), np.float32)
@@ -83,6 +86,7 @@ def prepare(crew: Crew, parameters: tuple[Array, ...], features: Array, view: Vi
         place_start=place_start,
         places=places,
         visible=visible,
+        parameters=parameters,
     )
 
 
@@ -95,7 +99,7 @@ class Draw(torch.autograd.Function):
     """Colour [H, W, 3], depth [H, W], alpha [H, W], features [H, W, C] and visibility [N] of Gaussians in a view."""
 
     @staticmethod
-    def forward(ctx, crew: Crew, view: View, *tensors: Tensor):  # noqa: ANN001, ANN205
+    def forward(ctx, crew: Crew, view: View, *tensors: Tensor):
         """Draw; `tensors` are means, quats, log_scales, logit_opacities, sh and features."""
         *parameters, features = as_arrays(tensors)
         splats = prepare(crew, tuple(parameters), features, view)
@@ -119,7 +123,7 @@ class Draw(torch.autograd.Function):
         return (*outputs, visible)
 
     @staticmethod
-    def backward(ctx, *upstream: Tensor | None):  # noqa: ANN001, ANN205
+    def backward(ctx, *upstream: Tensor | None):
         """Gradients of the tensors that want them."""
         tensors, drawn = ctx.saved_tensors[:-2], as_arrays(ctx.saved_tensors[-2:])
         asked = ctx.needs_input_grad[2:]
@@ -141,8 +145,7 @@ class Draw(torch.autograd.Function):
             np.zeros(tensor.shape if keep else (len(tensor),) + (0,) * (tensor.ndim - 1), np.float32)
             for tensor, keep in zip(tensors, kept, strict=True)
         )
-        parameters = as_arrays(tensors[:NUM_PARAMETERS])
         places = (splats.order, splats.place_start, splats.places, gradients)
-        crew.run(splat_gradients, *places, parameters, view.view, view.center, view.pinhole, wanted, out)
+        crew.run(splat_gradients, *places, splats.parameters, view.view, view.center, view.pinhole, wanted, out)
         results = (torch.from_numpy(array) if ask else None for array, ask in zip(out, asked, strict=True))
         return (None, None, *results)

@@ -25,7 +25,7 @@ class NumbaRasterizer:
         return "" if find_spec("numba") else "numba is not installed; get it with: pip install numba"
 
     @cached_property
-    def _crew(self):  # noqa: ANN202
+    def _crew(self):
         from ccl_lgs_ros.rendering.workers import Crew
 
         return Crew()

@@ -3,38 +3,52 @@
 
 A splat is a row of 8 float32: pixel x and y of its centre; the coefficients xx, xy, yy and 1 of the polynomial in
 the offset from the centre that is the base-2 logarithm of alpha; half its height in pixels; its depth.
-Arithmetic is in double precision, as the cost per Gaussian is small beside that per pixel.
+Arithmetic is in double precision, as the cost per Gaussian is small beside that per pixel. Vectors are tuples: they
+live in registers, where a view of an array would be counted by the runtime each time that it is passed on.
 """
 
 import math
 
 import numpy as np
-from numba import njit
 
 from ccl_lgs_ros.rendering import harmonics
+from ccl_lgs_ros.rendering.compiled import inner, kernel
 from ccl_lgs_ros.rendering.limits import ALPHA_MIN, BLUR_2D, FOV_MARGIN, NEAR
 from ccl_lgs_ros.rendering.workers import take_ticket
 
 SPLAT_Z = 7
 LOG2_E = 1.4426950408889634
+LOG_ALPHA_MIN = math.log(ALPHA_MIN)
 BATCH = 256  # Gaussians to a ticket
 
-basis = njit(harmonics.basis)
+basis = inner(harmonics.basis)
 
 
-@njit
-def rotation_of(q, out):
-    """Write the rotation matrix [3, 3] of a quaternion wxyz of any length; return 1 / length, or 0."""
+@inner
+def dot(a, b):
+    """The inner product of two vectors [3]."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@inner
+def axes_of(q):
+    """The axes, three vectors [3], of a quaternion wxyz of any length, and 1 / length or 0."""
     norm = math.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
     inverse = 1.0 / norm if norm > 0.0 else 0.0
     w, x, y, z = q[0] * inverse, q[1] * inverse, q[2] * inverse, q[3] * inverse
-    out[0, 0], out[0, 1], out[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
-    out[1, 0], out[1, 1], out[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
-    out[2, 0], out[2, 1], out[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
-    return inverse
+    first = (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y))
+    second = (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x))
+    third = (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y))
+    return first, second, third, inverse
 
 
-@njit
+@inner
+def in_camera(point, view):
+    """A point of the world in the camera."""
+    return dot(view[0], point) + view[0][3], dot(view[1], point) + view[1][3], dot(view[2], point) + view[2][3]
+
+
+@inner
 def clamped_slopes(x, y, z, pinhole):
     """x / z and y / z, held near the field of view, where the linearised projection still makes sense."""
     fx, fy, cx, cy, width, height = pinhole
@@ -44,91 +58,89 @@ def clamped_slopes(x, y, z, pinhole):
     return u, v
 
 
-@njit
-def footprint(quat, log_scale, view, u, v, z, pinhole, axes, turned, flat):
-    """Project the three scaled axes of a Gaussian: `flat` [2, 3] pixels; return 1 / length of the quaternion.
-
-    `axes` [3, 3] gets the rotation in the world, `turned` [3, 3] in the camera; flat @ flat.T is the covariance.
-    """
-    inverse = rotation_of(quat, axes)
-    for c in range(3):
-        for r in range(3):
-            turned[r, c] = view[r, 0] * axes[0, c] + view[r, 1] * axes[1, c] + view[r, 2] * axes[2, c]
-        scale = math.exp(log_scale[c])
-        flat[0, c] = pinhole[0] / z * (turned[0, c] - u * turned[2, c]) * scale
-        flat[1, c] = pinhole[1] / z * (turned[1, c] - v * turned[2, c]) * scale
-    return inverse
+@inner
+def turned(axis, view):
+    """A direction of the world in the camera."""
+    return dot(view[0], axis), dot(view[1], axis), dot(view[2], axis)
 
 
-@njit
-def covariance_of(flat):
-    """The entries xx, xy, yy of the blurred covariance of projected axes [2, 3]."""
-    a = flat[0, 0] * flat[0, 0] + flat[0, 1] * flat[0, 1] + flat[0, 2] * flat[0, 2] + BLUR_2D
-    b = flat[0, 0] * flat[1, 0] + flat[0, 1] * flat[1, 1] + flat[0, 2] * flat[1, 2]
-    c = flat[1, 0] * flat[1, 0] + flat[1, 1] * flat[1, 1] + flat[1, 2] * flat[1, 2] + BLUR_2D
+@inner
+def flattened(axis, scale, u, v, zoom_x, zoom_y):
+    """The pixels [2] that an axis in the camera spans, by projection linearised at the slopes u, v."""
+    return zoom_x * scale * (axis[0] - u * axis[2]), zoom_y * scale * (axis[1] - v * axis[2])
+
+
+@inner
+def covariance_of(p, q, r):
+    """The entries xx, xy, yy of the blurred covariance of three projected axes [2]."""
+    a = p[0] * p[0] + q[0] * q[0] + r[0] * r[0] + BLUR_2D
+    b = p[0] * p[1] + q[0] * q[1] + r[0] * r[1]
+    c = p[1] * p[1] + q[1] * q[1] + r[1] * r[1] + BLUR_2D
     return a, b, c
 
 
-@njit
-def in_camera(mean, view):
-    """A point of the world in the camera."""
-    x = view[0, 0] * mean[0] + view[0, 1] * mean[1] + view[0, 2] * mean[2] + view[0, 3]
-    y = view[1, 0] * mean[0] + view[1, 1] * mean[1] + view[1, 2] * mean[2] + view[1, 3]
-    z = view[2, 0] * mean[0] + view[2, 1] * mean[1] + view[2, 2] * mean[2] + view[2, 3]
-    return x, y, z
-
-
-@njit
-def splat_of(mean, quat, log_scale, logit, view, pinhole, axes, turned, flat, splat):
-    """Write one splat; return whether it reaches the image."""
+@inner
+def splat_of(mean, quat, scale, opacity, view, pinhole):
+    """Whether a Gaussian reaches the image, and its splat."""
+    nothing = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     x, y, z = in_camera(mean, view)
-    opacity = 1.0 / (1.0 + math.exp(-logit))
     if z < NEAR or opacity < ALPHA_MIN:
-        return False
+        return False, nothing
     u, v = clamped_slopes(x, y, z, pinhole)
-    footprint(quat, log_scale, view, u, v, z, pinhole, axes, turned, flat)
-    a, b, c = covariance_of(flat)
+    zoom_x, zoom_y = pinhole[0] / z, pinhole[1] / z
+    first, second, third, _ = axes_of(quat)
+    a, b, c = covariance_of(
+        flattened(turned(first, view), scale[0], u, v, zoom_x, zoom_y),
+        flattened(turned(second, view), scale[1], u, v, zoom_x, zoom_y),
+        flattened(turned(third, view), scale[2], u, v, zoom_x, zoom_y),
+    )
     determinant = a * c - b * b
-    px, py = pinhole[0] * x / z + pinhole[2], pinhole[1] * y / z + pinhole[3]
-    reach = math.sqrt(2.0 * math.log(opacity / ALPHA_MIN))
+    px, py = zoom_x * x + pinhole[2], zoom_y * y + pinhole[3]
+    log_opacity = math.log(opacity)
+    reach = math.sqrt(max(2.0 * (log_opacity - LOG_ALPHA_MIN), 0.0))
     half_width, half_height = reach * math.sqrt(a), reach * math.sqrt(c)
-    if not (px + half_width > 0 and px - half_width < pinhole[4] and py + half_height > 0):
-        return False
-    if not (py - half_height < pinhole[5] and determinant > 0):
-        return False
-    splat[0], splat[1] = px, py
-    splat[2] = -0.5 * LOG2_E * c / determinant
-    splat[3] = LOG2_E * b / determinant
-    splat[4] = -0.5 * LOG2_E * a / determinant
-    splat[5] = math.log(opacity) * LOG2_E
-    splat[6], splat[7] = half_height, z
-    return True
+    is_across = px + half_width > 0 and px - half_width < pinhole[4]
+    is_down = py + half_height > 0 and py - half_height < pinhole[5]
+    if not (is_across and is_down and determinant > 0):
+        return False, nothing
+    k = LOG2_E / determinant
+    return True, (px, py, -0.5 * k * c, k * b, -0.5 * k * a, log_opacity * LOG2_E, half_height, z)
 
 
-@njit
-def color_of(mean, sh, center, color):
-    """Write the colour [3] that spherical harmonics show towards a camera at `center`, at least 0."""
-    dx, dy, dz = mean[0] - center[0], mean[1] - center[1], mean[2] - center[2]
-    norm = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)
-    values = basis(dx / norm, dy / norm, dz / norm)
-    for c in range(3):
-        value = 0.5
-        for s in range(sh.shape[0]):
-            value += values[s] * sh[s, c]
-        color[c] = max(value, 0.0)
+@inner
+def direction_to(point, center):
+    """The unit direction from `center` to a point, and 1 / distance."""
+    dx, dy, dz = point[0] - center[0], point[1] - center[1], point[2] - center[2]
+    inverse = 1.0 / max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)
+    return dx * inverse, dy * inverse, dz * inverse, inverse
 
 
-@njit(nogil=True, cache=True)
-def project(counter, means, quats, log_scales, logits, sh, view, center, pinhole, splats, shades, visible):
-    """Write splats [N, 8], colour and depth [N, 4], and which reach the image [N]; rows that do not stay as they are."""
+@kernel
+def project(counter, parameters, view, center, pinhole, splats, shades, visible):
+    """Write splats [N, 8], colour and depth [N, 4], and which reach the image [N]; other rows stay.
+
+    Args:
+        parameters: means, quats, scales, opacities, sh.
+        view: camera_from_world as three rows of four; center: the camera's position; pinhole: fx fy cx cy w h.
+    """
+    means, quats, scales, opacities, sh = parameters
     n = means.shape[0]
-    axes, turned, flat = np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
     start = take_ticket(counter) * BATCH
     while start < n:
         for i in range(start, min(start + BATCH, n)):
-            args = (view, pinhole, axes, turned, flat, splats[i])
-            visible[i] = splat_of(means[i], quats[i], log_scales[i], logits[i], *args)
+            mean = (means[i, 0], means[i, 1], means[i, 2])
+            quat = (quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3])
+            scale = (scales[i, 0], scales[i, 1], scales[i, 2])
+            visible[i], splat = splat_of(mean, quat, scale, opacities[i], view, pinhole)
             if visible[i]:
-                color_of(means[i], sh[i], center, shades[i])
-                shades[i, 3] = splats[i, SPLAT_Z]
+                for k in range(8):
+                    splats[i, k] = splat[k]
+                shades[i, 3] = splat[SPLAT_Z]
+                x, y, z, _ = direction_to(mean, center)
+                values = basis(x, y, z)
+                for c in range(3):
+                    color = 0.5
+                    for s in range(sh.shape[1]):
+                        color += values[s] * sh[i, s, c]
+                    shades[i, c] = max(color, 0.0)
         start = take_ticket(counter) * BATCH

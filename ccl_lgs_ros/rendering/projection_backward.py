@@ -1,153 +1,174 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gradient of projection: from what blending says about a splat to the parameters of its Gaussian."""
 
-import math
-
 import numpy as np
-from numba import njit
 
 from ccl_lgs_ros.rendering import harmonics
 from ccl_lgs_ros.rendering.blending_backward import MOMENTS
-from ccl_lgs_ros.rendering.projection import basis, clamped_slopes, covariance_of, footprint, in_camera
+from ccl_lgs_ros.rendering.compiled import inner, kernel
+from ccl_lgs_ros.rendering.projection import (
+    axes_of,
+    basis,
+    clamped_slopes,
+    covariance_of,
+    direction_to,
+    dot,
+    flattened,
+    in_camera,
+    turned,
+)
 from ccl_lgs_ros.rendering.workers import take_ticket
 
 BATCH = 64  # splats to a ticket
 
-_direction_gradient = njit(harmonics.direction_gradient)
+direction_gradient = inner(harmonics.direction_gradient)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def splat_gradients(counter, order, place_start, places, gradients, parameters, view, center, pinhole, wanted, out):
     """Sum the gradients of each splat's places and carry them back to its Gaussian.
 
     Args:
         order: [M] the Gaussian of each splat.
         place_start, places: where each splat's rows of `gradients` [I, 6 + P] are.
-        parameters: means, quats, log_scales, logit_opacities, sh.
+        parameters: means, quats, scales, opacities, sh.
         wanted: whether the shape's (means, quats, log_scales, opacities), the sh's and the features' gradients are.
-        out: gradients of the parameters and the features, zero on entry.
+        out: gradients of the parameters, as they are stored, and the features; zero on entry.
     """
-    means, quats, log_scales, logits, sh = parameters
+    means, quats, scales, opacities, sh = parameters
     g_means, g_quats, g_log_scales, g_logits, g_sh, g_features = out
-    row = np.empty(gradients.shape[1], np.float64)
-    work = np.zeros((6, 3, 3))
-    lobes = np.empty(16)
+    row, lobes = np.empty(gradients.shape[1], np.float32), np.zeros(16)
     start = take_ticket(counter) * BATCH
     while start < order.shape[0]:
         for j in range(start, min(start + BATCH, order.shape[0])):
             i = order[j]
             row[:] = 0.0
             for at in range(place_start[j], place_start[j + 1]):
+                place = places[at]
                 for k in range(row.shape[0]):
-                    row[k] += gradients[places[at], k]
+                    row[k] += gradients[place, k]
             if wanted[2]:
                 for c in range(g_features.shape[1]):
                     g_features[i, c] = row[MOMENTS + 4 + c]
-            if wanted[0] or wanted[1]:
-                shade = row[MOMENTS : MOMENTS + 4]
-                shade_gradient(means[i], sh[i], center, shade, lobes, wanted[0], g_means[i], g_sh[i])
+            mean = (means[i, 0], means[i, 1], means[i, 2])
+            if wanted[1] or (wanted[0] and sh.shape[1] > 1):
+                x, y, z, nearness = direction_to(mean, center)
+                values = basis(x, y, z)
+                for s in range(sh.shape[1]):
+                    lobes[s] = 0.0
+                for c in range(3):
+                    color = 0.5
+                    for s in range(sh.shape[1]):
+                        color += values[s] * sh[i, s, c]
+                    if color > 0.0:
+                        for s in range(sh.shape[1]):
+                            lobes[s] += sh[i, s, c] * row[MOMENTS + c]
+                            if wanted[1]:
+                                g_sh[i, s, c] = values[s] * row[MOMENTS + c]
+                if wanted[0] and sh.shape[1] > 1:
+                    gx, gy, gz = direction_gradient(x, y, z, lobes)
+                    radial = gx * x + gy * y + gz * z
+                    g_means[i, 0] += (gx - radial * x) * nearness
+                    g_means[i, 1] += (gy - radial * y) * nearness
+                    g_means[i, 2] += (gz - radial * z) * nearness
             if wanted[0]:
-                opacity = 1.0 / (1.0 + math.exp(-logits[i]))
-                g_logits[i] = -row[0] * (1.0 - opacity)
-                shape = (means[i], quats[i], log_scales[i], view, pinhole)
-                shape_gradient(shape, row, work, g_means[i], g_quats[i], g_log_scales[i])
+                quat = (quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3])
+                scale = (scales[i, 0], scales[i, 1], scales[i, 2])
+                sums = (row[1], row[2], row[3], row[4], row[5], row[MOMENTS + 3])
+                g_mean, g_quat, g_log_scale = shape_gradient(mean, quat, scale, view, pinhole, sums)
+                for k in range(3):
+                    g_means[i, k] += g_mean[k]
+                    g_log_scales[i, k] = g_log_scale[k]
+                for k in range(4):
+                    g_quats[i, k] = g_quat[k]
+                g_logits[i] = -row[0] * (1.0 - opacities[i])
         start = take_ticket(counter) * BATCH
 
 
-@njit
-def shade_gradient(mean, sh, center, g, lobes, is_shape_wanted, g_mean, g_sh):
-    """Add the gradient of the colour of one Gaussian, given that in the colour, g [3]."""
-    dx, dy, dz = mean[0] - center[0], mean[1] - center[1], mean[2] - center[2]
-    norm = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)
-    dx, dy, dz = dx / norm, dy / norm, dz / norm
-    values = basis(dx, dy, dz)
-    lobes[:] = 0.0
-    for c in range(3):
-        color = 0.5
-        for s in range(sh.shape[0]):
-            color += values[s] * sh[s, c]
-        if color <= 0.0:
-            continue
-        for s in range(sh.shape[0]):
-            if g_sh.shape[0] > 0:
-                g_sh[s, c] = values[s] * g[c]
-            lobes[s] += sh[s, c] * g[c]
-    if is_shape_wanted and sh.shape[0] > 1:
-        gx, gy, gz = _direction_gradient(dx, dy, dz, lobes)
-        radial = gx * dx + gy * dy + gz * dz
-        g_mean[0] += (gx - radial * dx) / norm
-        g_mean[1] += (gy - radial * dy) / norm
-        g_mean[2] += (gz - radial * dz) / norm
+@inner
+def shape_gradient(mean, quat, scale, view, pinhole, sums):
+    """The gradients of position, rotation and size of one Gaussian.
 
-
-@njit
-def shape_gradient(shape, row, work, g_mean, g_quat, g_log_scale):
-    """Add the gradient of position, rotation and size of one Gaussian."""
-    mean, quat, log_scale, view, pinhole = shape
-    axes, turned, flat, g_flat, g_turned, g_axes = work
-    fx, fy = pinhole[0], pinhole[1]
+    `sums` are the moments dx, dy, dx dx, dx dy, dy dy and the gradient of its depth.
+    """
     x, y, z = in_camera(mean, view)
     u, v = clamped_slopes(x, y, z, pinhole)
-    inverse = footprint(quat, log_scale, view, u, v, z, pinhole, axes, turned, flat)
-    a, b, c = covariance_of(flat)
-    g_px, g_py = flat_gradient(flat, a, b, c, row, g_flat)
-    gx, gy, gz = g_px * fx / z, g_py * fy / z, -(g_px * fx * x + g_py * fy * y) / (z * z) + row[MOMENTS + 3]
-    g_u, g_v = 0.0, 0.0
-    for k in range(3):
-        scale = math.exp(log_scale[k])
-        g_0, g_1 = g_flat[0, k] * fx / z, g_flat[1, k] * fy / z
-        g_turned[0, k], g_turned[1, k] = g_0 * scale, g_1 * scale
-        g_turned[2, k] = -(g_0 * u + g_1 * v) * scale
-        g_u -= g_0 * scale * turned[2, k]
-        g_v -= g_1 * scale * turned[2, k]
-        along = g_flat[0, k] * flat[0, k] + g_flat[1, k] * flat[1, k]
-        g_log_scale[k] = along
-        gz -= along / z
-    # Where the slope was held at the edge of the view it does not move with the Gaussian.
+    nearness = 1.0 / z
+    zoom_x, zoom_y = pinhole[0] * nearness, pinhole[1] * nearness
+    first, second, third, inverse = axes_of(quat)
+    t0, t1, t2 = turned(first, view), turned(second, view), turned(third, view)
+    f0 = flattened(t0, scale[0], u, v, zoom_x, zoom_y)
+    f1 = flattened(t1, scale[1], u, v, zoom_x, zoom_y)
+    f2 = flattened(t2, scale[2], u, v, zoom_x, zoom_y)
+    g_px, g_py, g = covariance_gradient(covariance_of(f0, f1, f2), sums)
+    zoom = (zoom_x, zoom_y, u, v)
+    g_t0, g_s0 = axis_gradient(f0, scale[0], zoom, g)
+    g_t1, g_s1 = axis_gradient(f1, scale[1], zoom, g)
+    g_t2, g_s2 = axis_gradient(f2, scale[2], zoom, g)
+    gx, gy = g_px * zoom_x, g_py * zoom_y
+    gz = sums[5] - (gx * x + gy * y + g_s0 + g_s1 + g_s2) * nearness
+    # Where a slope was held at the edge of the view it does not move with the Gaussian.
     if u == x / z:
-        gx += g_u / z
-        gz -= g_u * x / (z * z)
+        g_u = -(g_t0[0] * t0[2] + g_t1[0] * t1[2] + g_t2[0] * t2[2]) * nearness
+        gx += g_u
+        gz -= g_u * u
     if v == y / z:
-        gy += g_v / z
-        gz -= g_v * y / (z * z)
-    for k in range(3):
-        g_mean[k] += view[0, k] * gx + view[1, k] * gy + view[2, k] * gz
-        for c_ in range(3):
-            g_axes[k, c_] = view[0, k] * g_turned[0, c_] + view[1, k] * g_turned[1, c_] + view[2, k] * g_turned[2, c_]
-    quat_gradient(quat, inverse, g_axes, g_quat)
+        g_v = -(g_t0[1] * t0[2] + g_t1[1] * t1[2] + g_t2[1] * t2[2]) * nearness
+        gy += g_v
+        gz -= g_v * v
+    g_mean = turned_back((gx, gy, gz), view)
+    g_axes = (turned_back(g_t0, view), turned_back(g_t1, view), turned_back(g_t2, view))
+    return g_mean, quat_gradient(quat, inverse, g_axes), (g_s0, g_s1, g_s2)
 
 
-@njit
-def flat_gradient(flat, a, b, c, row, g_flat):
-    """Write the gradient in the projected axes; return that in the pixel position."""
+@inner
+def turned_back(direction, view):
+    """A direction of the camera in the world."""
+    x, y, z = direction
+    return (
+        view[0][0] * x + view[1][0] * y + view[2][0] * z,
+        view[0][1] * x + view[1][1] * y + view[2][1] * z,
+        view[0][2] * x + view[1][2] * y + view[2][2] * z,
+    )
+
+
+@inner
+def axis_gradient(flat, scale, zoom, g):
+    """The gradient in an axis in the camera [3], and in the logarithm of its length, given that in the covariance."""
+    zoom_x, zoom_y, u, v = zoom
+    g_x, g_y = 2.0 * (g[0] * flat[0] + g[1] * flat[1]), 2.0 * (g[1] * flat[0] + g[2] * flat[1])
+    along = g_x * flat[0] + g_y * flat[1]
+    g_x, g_y = g_x * zoom_x * scale, g_y * zoom_y * scale
+    return (g_x, g_y, -(g_x * u + g_y * v)), along
+
+
+@inner
+def covariance_gradient(covariance, sums):
+    """The gradients in the pixel position, x and y, and in the covariance's entries (xx, xy, yy) as a matrix."""
+    a, b, c = covariance
     determinant = a * c - b * b
     xx, xy, yy = c / determinant, -b / determinant, a / determinant
-    g_xx, g_xy, g_yy = 0.5 * row[3], 0.5 * row[4], 0.5 * row[5]
+    g_xx, g_xy, g_yy = 0.5 * sums[2], 0.5 * sums[3], 0.5 * sums[4]
     # The covariance's gradient is -inverse @ G @ inverse, with G that of the inverse as a symmetric matrix.
     left_00, left_01 = xx * g_xx + xy * g_xy, xx * g_xy + xy * g_yy
     left_10, left_11 = xy * g_xx + yy * g_xy, xy * g_xy + yy * g_yy
-    g_a = -(left_00 * xx + left_01 * xy)
-    g_b = -(left_00 * xy + left_01 * yy)
-    g_c = -(left_10 * xy + left_11 * yy)
-    for k in range(3):
-        g_flat[0, k] = 2.0 * (g_a * flat[0, k] + g_b * flat[1, k])
-        g_flat[1, k] = 2.0 * (g_b * flat[0, k] + g_c * flat[1, k])
-    return -(xx * row[1] + xy * row[2]), -(xy * row[1] + yy * row[2])
+    g = (-(left_00 * xx + left_01 * xy), -(left_00 * xy + left_01 * yy), -(left_10 * xy + left_11 * yy))
+    return -(xx * sums[0] + xy * sums[1]), -(xy * sums[0] + yy * sums[1]), g
 
 
-@njit
-def quat_gradient(quat, inverse, g, g_quat):
-    """Write the gradient in a quaternion of any length, given that in its rotation matrix, g [3, 3]."""
+@inner
+def quat_gradient(quat, inverse, g):
+    """The gradient in a quaternion of any length, given that in its axes, three vectors [3]."""
     w, x, y, z = quat[0] * inverse, quat[1] * inverse, quat[2] * inverse, quat[3] * inverse
-    gw = 2.0 * (x * (g[2, 1] - g[1, 2]) + y * (g[0, 2] - g[2, 0]) + z * (g[1, 0] - g[0, 1]))
-    gx = 2.0 * (-2.0 * x * (g[1, 1] + g[2, 2]) + y * (g[0, 1] + g[1, 0]) + z * (g[0, 2] + g[2, 0]))
-    gx += 2.0 * w * (g[2, 1] - g[1, 2])
-    gy = 2.0 * (-2.0 * y * (g[0, 0] + g[2, 2]) + x * (g[0, 1] + g[1, 0]) + z * (g[1, 2] + g[2, 1]))
-    gy += 2.0 * w * (g[0, 2] - g[2, 0])
-    gz = 2.0 * (-2.0 * z * (g[0, 0] + g[1, 1]) + x * (g[0, 2] + g[2, 0]) + y * (g[1, 2] + g[2, 1]))
-    gz += 2.0 * w * (g[1, 0] - g[0, 1])
+    a, b, c = g
+    gw = 2.0 * (x * (b[2] - c[1]) + y * (c[0] - a[2]) + z * (a[1] - b[0]))
+    gx = 2.0 * (-2.0 * x * (b[1] + c[2]) + y * (b[0] + a[1]) + z * (c[0] + a[2]) + w * (b[2] - c[1]))
+    gy = 2.0 * (-2.0 * y * (a[0] + c[2]) + x * (b[0] + a[1]) + z * (c[1] + b[2]) + w * (c[0] - a[2]))
+    gz = 2.0 * (-2.0 * z * (a[0] + b[1]) + x * (c[0] + a[2]) + y * (c[1] + b[2]) + w * (a[1] - b[0]))
     radial = gw * w + gx * x + gy * y + gz * z
-    g_quat[0] = (gw - radial * w) * inverse
-    g_quat[1] = (gx - radial * x) * inverse
-    g_quat[2] = (gy - radial * y) * inverse
-    g_quat[3] = (gz - radial * z) * inverse
+    return (
+        (gw - radial * w) * inverse,
+        (gx - radial * x) * inverse,
+        (gy - radial * y) * inverse,
+        (gz - radial * z) * inverse,
+    )

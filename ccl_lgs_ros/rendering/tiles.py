@@ -4,8 +4,8 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from ccl_lgs_ros.rendering.compiled import inner, kernel
 from ccl_lgs_ros.rendering.limits import ALPHA_MIN, TILE
 from ccl_lgs_ros.rendering.workers import take_ticket
 
@@ -14,7 +14,7 @@ BATCH = 256  # splats to a ticket
 LOG2_ALPHA_MIN = math.log2(ALPHA_MIN)
 
 
-@njit
+@inner
 def rows_of(splat, height):
     """The first and last row of tiles with a pixel centre within the height of a splat; empty if first > last."""
     y, half = splat[1], splat[6] + MARGIN
@@ -25,7 +25,7 @@ def rows_of(splat, height):
     return int(first) // TILE, int(last) // TILE
 
 
-@njit
+@inner
 def columns_of(splat, row, width):
     """The first and last tile that a splat touches in a row of tiles; empty if first > last."""
     x, y, xx, xy, yy = splat[0], splat[1], float(splat[2]), float(splat[3]), float(splat[4])
@@ -45,14 +45,14 @@ def columns_of(splat, row, width):
     return int(first) // TILE, int(last) // TILE
 
 
-@njit
+@inner
 def _edge(xx, xy, yy, level, dy, side):
     """The offset in x of an ellipse's edge at an offset in y."""
     root = math.sqrt(max(xy * xy * dy * dy - 4.0 * xx * (yy * dy * dy - level), 0.0))
     return (-xy * dy - side * root) / (2.0 * xx)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def gather(counter, order, splats, shades, features, sorted_splats, channels, counts, width, height):
     """Write splats [M, 8], channels [M, P] and numbers of tiles [M] in the order of drawing.
 
@@ -76,7 +76,7 @@ def gather(counter, order, splats, shades, features, sorted_splats, channels, co
         start = take_ticket(counter) * BATCH
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def bin_splats(splats, counts, width, height):
     """Lists of splats per tile, and of list places per splat.
 

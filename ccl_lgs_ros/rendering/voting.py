@@ -6,9 +6,9 @@ The row is as long as the tile has labels, so no weight is ever lost, whatever t
 """
 
 import numpy as np
-from numba import njit
 
 from ccl_lgs_ros.rendering.blending import PIXELS, draw_row, is_finished, lane_offsets, rows_within, start_tile
+from ccl_lgs_ros.rendering.compiled import inner, kernel
 from ccl_lgs_ros.rendering.lanes import WIDTH, any_lane, broadcast, load, select, store, total
 from ccl_lgs_ros.rendering.limits import TILE
 from ccl_lgs_ros.rendering.workers import take_ticket
@@ -17,7 +17,7 @@ BATCH = 64  # splats to a ticket
 FEW = 24  # entries that are sorted fastest in the plainest way
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def number_labels(counter, labels, codes, tile_labels, num_labels):
     """Number the labels of each tile: codes [tiles, 256] by pixel (-1 none), labels by code, and how many."""
     height, width = labels.shape
@@ -44,7 +44,7 @@ def number_labels(counter, labels, codes, tile_labels, num_labels):
         tile = take_ticket(counter)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def vote_tiles(counter, tiles, size, tile_start, members, splats, steps, codes, num_labels, sums_start, sums, seen):
     """Write the sums of each (tile, splat): per label into rows of `sums`, over all pixels into `seen` [I].
 
@@ -68,7 +68,7 @@ def vote_tiles(counter, tiles, size, tile_start, members, splats, steps, codes, 
         tile = tiles[0] + take_ticket(counter)
 
 
-@njit
+@inner
 def list_row_codes(codes, row_codes, row_counts):
     """Write which codes each row of a tile has."""
     for r in range(TILE):
@@ -85,7 +85,7 @@ def list_row_codes(codes, row_codes, row_counts):
         row_counts[r] = count
 
 
-@njit
+@inner
 def vote_tile(
     span,
     members,
@@ -129,7 +129,7 @@ def vote_tile(
             store(rows, code * WIDTH, zero)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def count_entries(counter, place_start, places, tile_of_place, num_labels, rows_start, sums, counts):
     """Write for each splat [M] how many of its sums are not zero; `rows_start` [I] is -1 outside this pass."""
     start = take_ticket(counter) * BATCH
@@ -144,7 +144,7 @@ def count_entries(counter, place_start, places, tile_of_place, num_labels, rows_
         start = take_ticket(counter) * BATCH
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def write_entries(
     counter, place_start, places, tile_of_place, num_labels, rows_start, sums, tile_labels, entry_start, labels, weights
 ):
@@ -166,7 +166,7 @@ def write_entries(
         start = take_ticket(counter) * BATCH
 
 
-@njit
+@inner
 def merge_entries(labels, weights):
     """Sort pairs by label and join equal labels in place; freed places at the end get label -1."""
     if labels.shape[0] > FEW:
