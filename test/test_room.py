@@ -6,7 +6,6 @@ import colorsys
 import numpy as np
 import pytest
 
-from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.geometry import invert_rigid, rigid, transform_points
 from ccl_lgs_ros.synthetic.colours import ALIKE, FAMILIES, linear, srgb_bytes
 from ccl_lgs_ros.synthetic.layout import furnished_room
@@ -14,6 +13,7 @@ from ccl_lgs_ros.synthetic.outlines import distance_to_touch, gap, is_inside, re
 from ccl_lgs_ros.synthetic.raycaster import cast, is_lit
 from ccl_lgs_ros.synthetic.room import about_z
 from ccl_lgs_ros.synthetic.scene import Scene, make_room_scene
+from ccl_lgs_ros.synthetic.sensor import exposure_at
 from ccl_lgs_ros.synthetic.shapes import (
     CuboidSolid,
     EllipsoidSolid,
@@ -38,7 +38,7 @@ HUE_TOLERANCE = 22.0  # degrees around the paint
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    return make_room_scene(3, width=160, height=120)
+    return make_room_scene(0, width=160, height=120)
 
 
 def rays_around(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -153,9 +153,11 @@ def test_every_pixel_of_an_object_lies_in_its_box(scene: Scene) -> None:
 
 
 def test_parts_belong_to_objects_only(scene: Scene) -> None:
-    frame = scene.frame(5.0)
-    assert ((frame.parts > 0) == (frame.objects > 0)).all()
-    assert frame.parts.max() > 1
+    most_parts = 0
+    for frame in scene.frames(5):
+        assert ((frame.parts > 0) == (frame.objects > 0)).all()
+        most_parts = max(most_parts, frame.parts.max())
+    assert most_parts > 2
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -201,19 +203,19 @@ def test_seeds_differ_in_layout_and_the_same_seed_repeats() -> None:
 
 
 def test_the_same_moment_gives_the_same_frame(scene: Scene) -> None:
-    again = make_room_scene(3, width=160, height=120)
+    again = make_room_scene(0, width=160, height=120)
     first, second = scene.frame(7.5), again.frame(7.5)
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.depth, second.depth, equal_nan=True)
 
 
 def test_colours_keep_their_hue_in_every_light_and_exposure() -> None:
-    for seed in (0, 5):
-        scene = make_room_scene(seed, width=160, height=120)
-        for frame in scene.frames(15):
+    for seed in (1, 5):
+        scene = make_room_scene(seed, width=120, height=90)
+        for frame in scene.frames(12):
             for item in scene.room.objects:
                 pixels = frame.image[frame.objects == item.id]
-                if len(pixels) >= 60:
+                if len(pixels) >= 40:
                     hue, saturation = hue_of(np.median(pixels, axis=0))
                     wanted, _ = hue_of(np.array(FAMILIES[item.family]))
                     off = abs((hue - wanted + 180) % 360 - 180)
@@ -233,11 +235,8 @@ def test_walls_floor_and_furniture_are_neutral(scene: Scene) -> None:
 
 
 def test_exposure_varies_between_frames() -> None:
-    scene = make_room_scene(3, width=80, height=60)
-    from ccl_lgs_ros.synthetic.sensor import exposure_at
-
-    gains = [exposure_at(seconds, 3) for seconds in scene.moments(80)]
-    assert max(gains) / min(gains) > 1.15
+    gains = [exposure_at(seconds, seed=3) for seconds in np.linspace(0.0, 30.0, 80)]
+    assert 1.15 < max(gains) / min(gains) < 1.35
 
 
 def test_the_robot_drives_at_its_height_past_every_object(scene: Scene) -> None:
@@ -254,9 +253,9 @@ def test_the_robot_drives_at_its_height_past_every_object(scene: Scene) -> None:
     assert (seen[1:] >= 2).all()
 
 
-def test_some_objects_hide_behind_others() -> None:
+def test_some_objects_hide_behind_others(scene: Scene) -> None:
     """In some frame an object's box is in view, yet another object covers its middle."""
-    scene, hidden = make_room_scene(0, width=160, height=120), 0
+    hidden = 0
     for frame in scene.frames(30):
         for item in scene.room.objects:
             at = transform_points(invert_rigid(frame.world_from_camera), item.box[0])
@@ -301,14 +300,14 @@ def test_centroids_lie_in_their_boxes_and_a_ball_has_its_centre(scene: Scene) ->
         center, rotation, size = item.box
         assert (np.abs((item.centroid - center) @ rotation) < size / 2).all()
         if item.kind == "ball":
-            assert np.linalg.norm(item.centroid - center) < 0.005
+            assert np.linalg.norm(item.centroid - center) < 0.002
 
 
 def test_outlines_touch_where_they_are_told_to() -> None:
     fixed, moving = rectangle(1.0, 1.0), rectangle(0.5, 0.5)
     far = distance_to_touch(moving, fixed, np.array([1.0, 0.0]), 5.0, 0.001)
     assert far == pytest.approx(1.501, abs=1e-4)
-    assert gap(moving + [far, 0.0], fixed) == pytest.approx(0.001, abs=1e-4)
+    assert gap(moving + np.array([far, 0.0]), fixed) == pytest.approx(0.001, abs=1e-4)
 
 
 def test_light_survives_its_way_to_bytes_and_back() -> None:
@@ -329,7 +328,6 @@ def test_an_orbit_looks_at_the_middle_of_the_room() -> None:
 
 
 def test_a_camera_of_any_size_sees_the_same_room() -> None:
-    small, large = make_room_scene(2, width=80, height=60), make_room_scene(2, width=160, height=120)
-    assert isinstance(small.camera, Camera)
+    small, large = (make_room_scene(2, width=w, height=h, path="orbit") for w, h in ((80, 60), (160, 120)))
     first, second = small.frame(4.0).true_depth, large.frame(4.0).true_depth
     assert np.median(np.abs(first - second[::2, ::2])) < 0.05

@@ -23,6 +23,7 @@ CELL = 0.06  # metres
 ROBOT_RADIUS = 0.24  # metres
 CANDIDATES = 160  # places that are tried as viewpoints
 SIGHT = (0.75, 2.1)  # metres from which an object is worth looking at
+PROBES = 8  # points of an object that are looked for
 SECTORS = 6  # directions from which an object can be seen
 SECTORS_WANTED = 3
 MARGIN = 0.1  # share of the image at its border where an object does not count as seen
@@ -148,10 +149,13 @@ def _viewpoints(
     """Cells [n] and yaws [n] that together show every object from several directions, chosen greedily."""
     cells = random.choice(len(floor.places), min(CANDIDATES, len(floor.places)), replace=False)
     targets = np.stack([item.box[0] for item in room.objects])
+    probes = np.concatenate([item.surface[:PROBES] for item in room.objects])
     options = []
     for cell in cells:
-        for yaw in _worthwhile_yaws(floor.places[cell], targets):
-            seen = _seen_sectors(room, camera, mount, floor.places[cell], yaw, targets)
+        place = floor.places[cell]
+        is_clear = _clear_sight(room, np.array([*place, mount.height]), probes)
+        for yaw in _worthwhile_yaws(place, targets):
+            seen = _seen_sectors(camera, mount, place, yaw, targets, is_clear)
             if seen:
                 options.append((cell, yaw, seen))
     chosen: list[tuple[int, float]] = []
@@ -180,8 +184,15 @@ def _worthwhile_yaws(place: Floats, targets: Floats) -> list[float]:
     return [float(np.arctan2(y, x)) for x, y in away[near]]
 
 
+def _clear_sight(room: Room, eye: Floats, probes: Floats) -> NDArray[np.bool_]:
+    """[n] whether most of each object can be seen from a place, over the tops of others."""
+    first = first_shape(room.shapes, eye, probes)
+    owner = np.array([paint.object_id for paint in room.paints])[first].reshape(len(room.objects), PROBES)
+    return (owner == np.array([[item.id] for item in room.objects])).mean(1) > 0.5
+
+
 def _seen_sectors(
-    room: Room, camera: Camera, mount: CameraMount, place: Floats, yaw: float, targets: Floats
+    camera: Camera, mount: CameraMount, place: Floats, yaw: float, targets: Floats, is_clear: NDArray[np.bool_]
 ) -> set[tuple[int, int]]:
     """The (object, direction) pairs that one pose of the robot shows."""
     world_from_camera = rigid(about_z(yaw), np.array([*place, 0.0])) @ mount.base_from_camera
@@ -189,20 +200,10 @@ def _seen_sectors(
     pixel = camera.project(in_camera) / [camera.width, camera.height]
     distance = np.linalg.norm(in_camera, axis=1)
     framed = (np.abs(pixel - 0.5) < 0.5 - MARGIN).all(1) & (distance > SIGHT[0]) & (distance < SIGHT[1] + 0.3)
-    found = np.flatnonzero(framed)
-    if not found.size:
-        return set()
-    first = first_shape(room.shapes, world_from_camera[:3, 3], _probes(room, found))
-    owner = np.array([room.paints[i].object_id for i in first]).reshape(len(found), -1)
-    ids = np.array([room.objects[i].id for i in found])
-    is_seen = (owner == ids[:, None]).mean(1) > 0.5
+    found = np.flatnonzero(framed & is_clear)
     bearing = np.arctan2(*(world_from_camera[:2, 3] - targets[found, :2]).T[::-1])
     sector = np.floor((bearing + np.pi) / (2 * np.pi) * SECTORS).astype(int) % SECTORS
-    return {(int(i), int(s)) for i, s, ok in zip(found, sector, is_seen, strict=True) if ok}
-
-
-def _probes(room: Room, found: NDArray[np.int64]) -> Floats:
-    return np.concatenate([room.objects[i].surface[::500] for i in found])
+    return {(int(i), int(s)) for i, s in zip(found, sector, strict=True)}
 
 
 def _smooth_drive(room: Room, floor: Floor, spots: NDArray[np.int64], yaws: Floats, mount: CameraMount) -> Drive:

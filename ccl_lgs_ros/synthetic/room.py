@@ -13,7 +13,7 @@ from ccl_lgs_ros.synthetic.outlines import outline_of, placed, rectangle
 from ccl_lgs_ros.synthetic.shapes import Floats, Shape, ShellSolid
 from ccl_lgs_ros.synthetic.things import Part
 
-SURFACE_POINTS = 4000  # per object, from which its centroid is taken
+SURFACE_DIRECTIONS, SURFACE_LINES = 300, 100  # lines that look for the surface of an object: good to a millimetre
 FAR_EYE = 200.0  # metres
 NO_OBJECT = 0  # in object maps and label images, as simulators publish them
 
@@ -130,15 +130,21 @@ def surface_points(item: RoomObject, random: np.random.Generator) -> Floats:
     """[n, 3] points spread over the surface that an object shows to the outside, world: first hits of random lines."""
     shapes = [shape for shape, _ in _shapes_of(item.parts, item.world_from_thing, (0, 0, 0))]
     center, _, size = item.box
-    reach = float(np.linalg.norm(size))
-    found: list[Floats] = []
-    while sum(map(len, found)) < SURFACE_POINTS:
-        direction = random.normal(size=3)
-        direction /= np.linalg.norm(direction)
+    reach = float(np.linalg.norm(size)) / 2
+    found = []
+    for direction in _even_directions(SURFACE_DIRECTIONS):
         across = np.linalg.svd(direction[None])[2][1:]
-        starts = random.uniform(-reach / 2, reach / 2, (200, 2)) @ across
+        starts = random.uniform(-reach, reach, (SURFACE_LINES, 2)) @ across
         found.append(_first_hits(shapes, center - reach * direction, starts, direction))
-    return np.concatenate(found)[:SURFACE_POINTS]
+    return random.permutation(np.concatenate(found))
+
+
+def _even_directions(count: int) -> Floats:
+    """[count, 3] unit vectors spread evenly: the spiral of Fibonacci."""
+    height = 1.0 - (2.0 * np.arange(count) + 1.0) / count
+    turn = np.pi * (3.0 - np.sqrt(5.0)) * np.arange(count)
+    flat = np.sqrt(1.0 - height**2)
+    return np.stack([flat * np.cos(turn), flat * np.sin(turn), height], axis=1)
 
 
 def _first_hits(shapes: list[Shape], origin: Floats, starts: Floats, direction: Floats) -> Floats:
