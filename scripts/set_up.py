@@ -68,18 +68,19 @@ def set_up(rebuild_for_this_python: bool) -> bool:
         ("tf2_msgs", "generating tf2_msgs", build_tf2_msgs, ()),
         ("interfaces", "generating the interfaces", build_interfaces, interface_inputs()),
     )
-    is_new = make_environment(rebuild_for_this_python)
-    worked, chain = is_new, hashed([str(ROOT), Path(__file__).read_bytes()])
+    worked = make_environment(rebuild_for_this_python)
+    shared_inputs = [Path(__file__).read_bytes(), (ROOT / "constraints.txt").read_bytes()]
     for name, doing, work, inputs in steps:
-        chain = hashed([chain, name, *inputs])
+        made_from = hashed([*shared_inputs, *inputs])
         stamp = VENV / "set-up" / name
-        if stamp.is_file() and stamp.read_text() == chain:
+        if stamp.is_file() and stamp.read_text() == made_from:
             continue
         begun = time.monotonic()
         say(f"{doing} ...")
+        stamp.unlink(missing_ok=True)
         work()
         stamp.parent.mkdir(exist_ok=True)
-        stamp.write_text(chain)
+        stamp.write_text(made_from)
         say(f"{doing.split(' (')[0]}: done in {time.monotonic() - begun:.0f} s")
         worked = True
     return worked
@@ -136,7 +137,7 @@ def cmake_version() -> tuple[int, ...]:
 
 
 def package_inputs() -> list[object]:
-    files = [ROOT / name for name in ("setup.py", "pyproject.toml", "requirements.txt", "constraints.txt")]
+    files = [ROOT / name for name in ("setup.py", "requirements.txt")]
     return [*(f.read_bytes() for f in files), os.environ.get("TORCH_INDEX", "")]
 
 

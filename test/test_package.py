@@ -180,11 +180,14 @@ def has_licence(path: Path) -> bool:
     return any(SPDX in line for line in path.read_text().splitlines()[:SPDX_WITHIN_LINES])
 
 
-def test_every_import_is_required_and_pinned() -> None:
+def test_every_import_is_required_and_pinned_and_nothing_else_is_required() -> None:
     required = requirement_names((ROOT / "requirements.txt").read_text())
     pinned = requirement_names((ROOT / "constraints.txt").read_text())
     assert required <= pinned, f"constraints.txt does not pin {required - pinned}"
-    for module, path in sorted(third_party_imports().items()):
+    imports = third_party_imports()
+    unused = required - {DISTRIBUTIONS.get(m, m.replace("_", "-")) for m in imports}
+    assert not unused, f"requirements.txt names {unused}, which nothing imports"
+    for module, path in sorted(imports.items()):
         if module in EXTRA_DISTRIBUTIONS or FROM_ROS.match(module):
             continue
         distribution = DISTRIBUTIONS.get(module, module.replace("_", "-"))
