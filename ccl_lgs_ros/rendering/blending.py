@@ -13,6 +13,7 @@ import numpy as np
 from ccl_lgs_ros.rendering.compiled import inner, kernel
 from ccl_lgs_ros.rendering.lanes import any_lane, broadcast, exp2, fma, load, maximum, minimum, select, store
 from ccl_lgs_ros.rendering.limits import ALPHA_MAX, ALPHA_MIN, TILE, TRANSMITTANCE_MIN
+from ccl_lgs_ros.rendering.tiles import splat_at
 from ccl_lgs_ros.rendering.workers import take_ticket
 
 PIXELS = TILE * TILE
@@ -91,7 +92,7 @@ def blend_tile(members, first, last, splats, channels, steps, left, top, transmi
         if (place - first) % 16 == 15 and is_finished(transmittance):
             break
         j = members[place]
-        splat = splats[j]
+        splat = splat_at(splats, j)
         number = broadcast(np.float32(place - first))
         dx = lanes_x - splat[0]
         low, high = rows_within(splat, np.float32(top))

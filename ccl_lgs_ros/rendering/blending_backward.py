@@ -11,6 +11,7 @@ from ccl_lgs_ros.rendering.blending import LOG2_ALPHA_MIN, PIXELS, exponent, lan
 from ccl_lgs_ros.rendering.compiled import inner, kernel
 from ccl_lgs_ros.rendering.lanes import any_lane, broadcast, exp2, fma, load, minimum, select, store, total
 from ccl_lgs_ros.rendering.limits import ALPHA_MAX, TILE
+from ccl_lgs_ros.rendering.tiles import splat_at
 from ccl_lgs_ros.rendering.workers import take_ticket
 
 MOMENTS = 6  # the gradient of -ln(alpha), summed over pixels, times 1, dx, dy, dx dx, dx dy, dy dy
@@ -77,7 +78,7 @@ def unblend_tile(members, start, stop, splats, channels, steps, left, top, buffe
     last_channel = num_channels if wanted[2] else 4
     for place in range(stop - 1, start - 1, -1):
         j = members[place]
-        splat = splats[j]
+        splat = splat_at(splats, j)
         number = broadcast(np.float32(place - start))
         dx = lanes_x - splat[0]
         low, high = rows_within(splat, np.float32(top))

@@ -15,6 +15,13 @@ LOG2_ALPHA_MIN = math.log2(ALPHA_MIN)
 
 
 @inner
+def splat_at(splats, j):
+    """One row of an array of splats, in registers."""
+    first = (splats[j, 0], splats[j, 1], splats[j, 2], splats[j, 3])
+    return (*first, splats[j, 4], splats[j, 5], splats[j, 6], splats[j, 7])
+
+
+@inner
 def rows_of(splat, height):
     """The first and last row of tiles with a pixel centre within the height of a splat; empty if first > last."""
     y, half = splat[1], splat[6] + MARGIN
@@ -63,15 +70,19 @@ def gather(counter, order, splats, shades, features, sorted_splats, channels, co
     while start < m:
         for j in range(start, min(start + BATCH, m)):
             i = order[j]
-            sorted_splats[j] = splats[i]
-            channels[j, :4] = shades[i]
+            for k in range(8):
+                sorted_splats[j, k] = splats[i, k]
+            for k in range(4):
+                channels[j, k] = shades[i, k]
             for k in range(c):
                 channels[j, 4 + k] = features[i, k]
-            channels[j, 4 + c :] = 0.0
+            for k in range(4 + c, channels.shape[1]):
+                channels[j, k] = 0.0
+            splat = splat_at(splats, i)
             counts[j] = 0
-            first_row, last_row = rows_of(splats[i], height)
+            first_row, last_row = rows_of(splat, height)
             for row in range(first_row, last_row + 1):
-                first, last = columns_of(splats[i], row, width)
+                first, last = columns_of(splat, row, width)
                 counts[j] += last - first + 1
         start = take_ticket(counter) * BATCH
 
@@ -93,9 +104,10 @@ def bin_splats(splats, counts, width, height):
     tile_start = np.zeros(columns * rows + 1, np.int64)
     at = 0
     for j in range(splats.shape[0]):
-        first_row, last_row = rows_of(splats[j], height)
+        splat = splat_at(splats, j)
+        first_row, last_row = rows_of(splat, height)
         for row in range(first_row, last_row + 1):
-            first, last = columns_of(splats[j], row, width)
+            first, last = columns_of(splat, row, width)
             for column in range(first, last + 1):
                 places[at] = row * columns + column
                 at += 1

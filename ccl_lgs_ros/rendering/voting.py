@@ -11,6 +11,7 @@ from ccl_lgs_ros.rendering.blending import PIXELS, draw_row, is_finished, lane_o
 from ccl_lgs_ros.rendering.compiled import inner, kernel
 from ccl_lgs_ros.rendering.lanes import WIDTH, any_lane, broadcast, load, select, store, total
 from ccl_lgs_ros.rendering.limits import TILE
+from ccl_lgs_ros.rendering.tiles import splat_at
 from ccl_lgs_ros.rendering.workers import take_ticket
 
 BATCH = 64  # splats to a ticket
@@ -108,7 +109,7 @@ def vote_tile(
     for place in range(span[0], span[1]):
         if (place - span[0]) % WIDTH == WIDTH - 1 and is_finished(transmittance):
             break
-        splat = splats[members[place]]
+        splat = splat_at(splats, members[place])
         dx = lanes_x - splat[0]
         low, high = rows_within(splat, np.float32(top))
         sum_all = zero
