@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A camera that slides along a grey wall with a red square on it, published as topics."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TransformStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+
+WIDTH, HEIGHT, FOCAL = 160, 120, 100.0  # pixels
+WALL = 2.5  # metres
+STEP = 0.125  # metres between images: 5 pixels on the wall
+STEP_PX = round(FOCAL * STEP / WALL)
+MAX_STEPS = 24
+PERIOD_NS = 100_000_000
+START_NS = 1_700_000_000_000_000_000
+FRAME = "camera_optical"
+SQUARE_PX = 44
+
+
+class FakeCamera:
+    """Publishes image, camera_info, depth and tf; `send` sends one of each.
+
+    Args:
+        client: of the test.
+        qos: of images and camera_info.
+        tf_topic: where tf goes.
+    """
+
+    def __init__(self, client: Any, qos: Any, *, is_awaited: bool = True) -> None:
+        self._images = client.publisher(Image, "image", qos, is_awaited=is_awaited)
+        self._infos = client.publisher(CameraInfo, "camera_info", qos, is_awaited=is_awaited)
+        self._depths = client.publisher(Image, "depth", qos, is_awaited=is_awaited)
+        self._tf = client.publisher(TFMessage, "/tf", is_awaited=is_awaited)
+        self._wall = wall()
+        self.step = 0
+        self.stamp_ns = START_NS
+
+    def send(
+        self, *, image: Any = None, depth: NDArray[np.float32] | None = None, moves: bool = True, tf: bool = True
+    ) -> None:
+        """One image and all that belongs to it, a step further on."""
+        self.stamp_ns += PERIOD_NS
+        self.step += moves
+        header = Header(stamp=stamp(self.stamp_ns), frame_id=FRAME)
+        if tf:
+            self.send_tf()
+        self._infos.publish(info(header))
+        self._depths.publish(raw(depth if depth is not None else plane(), "32FC1", header))
+        if image is None:
+            image = raw(self.picture(), "rgb8", header)
+        image.header = header
+        self._images.publish(image)
+
+    def send_tf(self) -> None:
+        """Where the camera is at the last image."""
+        self._tf.publish(TFMessage(transforms=[transform(self.stamp_ns, self.step * STEP)]))
+
+    def picture(self) -> NDArray[np.uint8]:
+        """What the camera sees now."""
+        left = self.step * STEP_PX
+        return np.ascontiguousarray(self._wall[:, left : left + WIDTH])
+
+
+def wall() -> NDArray[np.uint8]:
+    """The whole wall, textured so that images are sharp."""
+    generator = np.random.default_rng(0)
+    width = WIDTH + MAX_STEPS * STEP_PX
+    grey = 128 + cv2.GaussianBlur(generator.normal(0, 60, (HEIGHT, width)), (0, 0), 1.0)
+    image = np.repeat(grey[..., None], 3, axis=2)
+    top, left = (HEIGHT - SQUARE_PX) // 2, width // 2 - SQUARE_PX
+    shade = (0.85 + 0.15 * (grey[top : top + SQUARE_PX, left : left + SQUARE_PX] / 255))[..., None]
+    image[top : top + SQUARE_PX, left : left + SQUARE_PX] = shade * np.array([220.0, 15.0, 20.0])
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def plane() -> NDArray[np.float32]:
+    """The depth of the wall."""
+    return np.full((HEIGHT, WIDTH), WALL, np.float32)
+
+
+def raw(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
+    """Pixels as an Image."""
+    message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
+    message.step = pixels.strides[0]
+    message.data = pixels.tobytes()
+    return message
+
+
+def info(header: Header) -> CameraInfo:
+    """The camera's intrinsics, as ROS counts pixels."""
+    k = [FOCAL, 0.0, WIDTH / 2 - 0.5, 0.0, FOCAL, HEIGHT / 2 - 0.5, 0.0, 0.0, 1.0]
+    message = CameraInfo(header=header, width=WIDTH, height=HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5, k=k)
+    message.p = [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
+    return message
+
+
+def transform(stamp_ns: int, x: float) -> TransformStamped:
+    """The camera's place, looking along z of the map."""
+    message = TransformStamped(header=Header(stamp=stamp(stamp_ns), frame_id="map"), child_frame_id=FRAME)
+    message.transform.translation.x = x
+    message.transform.rotation.w = 1.0
+    return message
+
+
+def stamp(stamp_ns: int) -> Time:
+    """Nanoseconds as a Time."""
+    return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keyframe node in its own process, fed over DDS."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
+
+from ccl_lgs_ros.msg import Keyframe, MapStatus
+from nav_msgs.msg import Path as PathMessage
+from ros.fake_camera import HEIGHT, STEP, WIDTH, FakeCamera, plane
+from ros.harness import BEST_EFFORT, DISCOVERY, LATCHED, RELIABLE, ROOT
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool, Trigger
+
+# Publisher and subscription may find each other seconds apart, so that images wait for what belongs to them.
+QUICK = {"keyframes__min_translation": 0.1, "ingest__tf_timeout": 6.0}
+
+
+def newest(statuses: list[MapStatus], node: str = "keyframe_node") -> MapStatus | None:
+    """The last status of a node."""
+    return next((s for s in reversed(statuses) if s.node == node), None)
+
+
+def counted(statuses: list[MapStatus], **least: int):
+    """A condition: the newest status counts at least so many."""
+
+    def is_reached() -> bool:
+        status = newest(statuses)
+        return status is not None and all(getattr(status, name) >= count for name, count in least.items())
+
+    return is_reached
+
+
+def test_keyframes_from_topics_are_stored_and_announced(client, start, tmp_path: Path) -> None:
+    node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable", **QUICK)
+    keyframes, paths = client.collect(Keyframe, "keyframe"), client.collect(PathMessage, "keyframe_path", LATCHED)
+    camera = FakeCamera(client, RELIABLE)
+    for _ in range(4):
+        camera.send()
+    client.until(lambda: len(keyframes) == 4, 20, "four keyframes")
+    client.until(lambda: paths and len(paths[-1].poses) == 4, 5, "a path of four poses")
+    assert [k.id for k in keyframes] == [0, 1, 2, 3]
+    assert [k.world_from_camera.position.x for k in keyframes] == pytest.approx([STEP * i for i in (1, 2, 3, 4)])
+    assert [k.translation for k in keyframes[1:]] == pytest.approx([STEP] * 3)
+    assert keyframes[0].header.frame_id == "camera_optical" and keyframes[0].has_depth
+    assert (keyframes[0].camera_info.width, keyframes[0].camera_info.height) == (WIDTH, HEIGHT)
+    assert (Path(keyframes[3].map_path) / keyframes[3].uri).is_file()
+    assert node.interrupt() == 0
+    stored = json.loads((tmp_path / "map" / "keyframes" / "transforms.json").read_text())
+    assert len(stored["frames"]) == 4
+
+
+def test_bad_images_are_counted_and_the_node_lives_on(client, start, tmp_path: Path) -> None:
+    node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable", **QUICK)
+    statuses = client.collect(MapStatus, "status", LATCHED)
+    camera = FakeCamera(client, RELIABLE)
+    for broken in (
+        Image(width=WIDTH, height=HEIGHT, step=3 * WIDTH, encoding="rgb8", data=b"short"),
+        Image(width=WIDTH, height=HEIGHT, step=3 * WIDTH, encoding="no_such_encoding", data=bytes(3 * WIDTH * HEIGHT)),
+        Image(),
+    ):
+        camera.send(image=broken)
+    camera.send(depth=np.full((HEIGHT, WIDTH), np.nan, np.float32))
+    holes = plane()
+    holes[: HEIGHT // 2] = np.nan
+    holes[HEIGHT // 2] = np.inf
+    camera.send(depth=holes)
+    client.until(
+        counted(statuses, frames_received=5, frames_rejected_format=3, frames_dropped_depth=1, keyframes=1),
+        20,
+        f"three unreadable images, one without depth, one keyframe: {newest(statuses)}",
+    )
+    assert node.is_alive
+    assert node.interrupt() == 0
+
+
+def test_an_image_waits_for_its_transform(client, start, tmp_path: Path) -> None:
+    start("keyframe_node", map_path=tmp_path / "map", qos="reliable", keyframes__min_translation=0.1)
+    statuses, keyframes = client.collect(MapStatus, "status", LATCHED), client.collect(Keyframe, "keyframe")
+    camera = FakeCamera(client, RELIABLE)
+    client.until(lambda: camera.send() or client.spin(0.5) or keyframes, 20, "the first keyframe")
+    client.spin(2.0)
+    before = len(keyframes)
+    camera.send(tf=False)
+    client.spin(0.3)
+    camera.send_tf()
+    client.until(lambda: len(keyframes) == before + 1, 10, "a keyframe whose transform came late")
+    camera.send(tf=False)
+    client.until(counted(statuses, frames_dropped_tf=1), 10, "an image without transform is dropped and counted")
+    assert len(keyframes) == before + 1
+
+
+def test_capture_can_be_paused_and_forced(client, start, tmp_path: Path) -> None:
+    start("keyframe_node", map_path=tmp_path / "map", qos="reliable", **QUICK)
+    statuses, keyframes = client.collect(MapStatus, "status", LATCHED), client.collect(Keyframe, "keyframe")
+    camera = FakeCamera(client, RELIABLE)
+    camera.send()
+    client.until(lambda: len(keyframes) == 1, 10, "the first keyframe")
+    camera.send(moves=False)
+    client.until(counted(statuses, frames_skipped_motion=1), 10, "an image without motion is no keyframe")
+    assert client.call(Trigger, "keyframe_node/capture_now").success
+    camera.send(moves=False)
+    client.until(lambda: len(keyframes) == 2, 10, "a keyframe without motion, on demand")
+    assert client.call(SetBool, "keyframe_node/pause_capture", data=True).success
+    client.until(lambda: newest(statuses).state == MapStatus.STATE_PAUSED, 5, "the status says paused")
+    camera.send()
+    client.spin(1.0)
+    assert len(keyframes) == 2
+    assert client.call(SetBool, "keyframe_node/pause_capture", data=False).success
+    camera.send()
+    client.until(lambda: len(keyframes) == 3, 10, "capture goes on")
+
+
+def test_silence_is_explained(client, start, tmp_path: Path) -> None:
+    client.publisher(Image, "elsewhere/image_raw", BEST_EFFORT, is_awaited=False)
+    node = start("keyframe_node", map_path=tmp_path / "map", image_topic="front/image")
+    client.until(lambda: "no colour image for 5 s" in node.output, 5 + DISCOVERY, "a warning")
+    for text in (
+        "/front/image (0 publishers)",
+        "/front/camera_info",
+        "/depth (0 publishers)",
+        "/tf",
+        "elsewhere/image",
+    ):
+        assert text in node.output
+
+
+def test_a_publisher_whose_qos_does_not_fit_is_named(client, start, tmp_path: Path) -> None:
+    node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable")
+    FakeCamera(client, BEST_EFFORT, is_awaited=False)
+    client.until(lambda: "the publisher of /image offers another RELIABILITY" in node.output, 20, "a warning")
+
+
+def test_names_follow_the_namespace(client, start, tmp_path: Path) -> None:
+    start("keyframe_node", namespace="/robot1", map_path=tmp_path / "map")
+    statuses = client.collect(MapStatus, "/robot1/status", LATCHED)
+    client.until(lambda: statuses, DISCOVERY, "a status below the namespace")
+    assert client.call(Trigger, "/robot1/keyframe_node/capture_now").success
+    topics = {name for name, _ in client.node.get_topic_names_and_types()}
+    assert {"/robot1/keyframe", "/robot1/keyframe_path", "/robot1/status"} <= topics
+    assert not {"/keyframe", "/status"} & topics
+
+
+def test_one_map_has_one_writer_and_a_bad_parameter_one_sentence(client, start, tmp_path: Path) -> None:
+    first = start("keyframe_node", map_path=tmp_path / "map")
+    first.wait_for("listening", DISCOVERY)
+    second = start("keyframe_node", map_path=tmp_path / "map")
+    assert second.wait(DISCOVERY) == 2
+    assert "are being written by process" in second.output and "Traceback" not in second.output
+    third = start("keyframe_node", map_path=tmp_path / "other", ingest__sync_slop=5.0)
+    assert third.wait(DISCOVERY) == 2
+    assert "ingest.sync_slop" in third.output and "Traceback" not in third.output
+    assert first.interrupt() == 0
+
+
+def test_an_interrupt_is_obeyed_at_once(client, start, tmp_path: Path) -> None:
+    node = start("keyframe_node", map_path=tmp_path / "map")
+    node.wait_for("listening", DISCOVERY)
+    began = time.monotonic()
+    assert node.interrupt() == 0
+    assert time.monotonic() - began < 5.0
+
+
+def test_the_nodes_that_must_stay_light_never_load_torch() -> None:
+    for name in ("keyframe_node", "training_node"):
+        code = f"import sys, ccl_lgs_ros.ros.{name}; sys.exit('torch' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0, name
