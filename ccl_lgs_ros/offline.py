@@ -7,7 +7,7 @@ from pathlib import Path
 from ccl_lgs_ros.capture import CaptureReport, capture_bag
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError
-from ccl_lgs_ros.pipeline import build_map
+from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.storage.bag import Bag
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
@@ -42,6 +42,7 @@ def map_recording(
     directory = MapDirectory.open_or_create(output)
     try:
         with directory.locked("snapshots"):
+            session = MapSession(config, directory, progress)  # first, so that a wrong part costs no capture
             store = KeyframeStore(
                 directory,
                 writable=True,
@@ -50,7 +51,7 @@ def map_recording(
             )
             report = capture_bag(recording, store, config, progress, **topics)
             store.close()
-            return report, build_map(directory, store, config, progress, max_seconds)
+            return report, session.build(store, max_seconds)
     except CclLgsError:
         if is_new and not _holds_keyframes(directory):
             shutil.rmtree(output, ignore_errors=True)

@@ -122,6 +122,12 @@ class MapSession:
         self._score(views)
         self._register_all(keyframes)
 
+    def build(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> SemanticMap:
+        """The live path over all keyframes, then refine; published as the next version."""
+        self.catch_up(keyframes)
+        self.refine(keyframes, max_seconds)
+        return self.snapshot()
+
     def snapshot(self) -> SemanticMap:
         """The map as it is now, published as the directory's next version."""
         info = {**self.info, "keyframes": self.num_added, "tracks": {n: len(s.tracks) for n, s in self.levels.items()}}
@@ -227,7 +233,4 @@ def build_map(
     max_seconds: float = 0.0,
 ) -> SemanticMap:
     """The map of all keyframes: the live path over each, then refine, published as the next version."""
-    session = MapSession(config, directory, progress)
-    session.catch_up(keyframes)
-    session.refine(keyframes, max_seconds)
-    return session.snapshot()
+    return MapSession(config, directory, progress).build(keyframes, max_seconds)
