@@ -62,10 +62,10 @@ def start_tile(transmittance, left, top, width, height):
 @inner
 def is_finished(transmittance):
     """Whether nothing behind can be seen anywhere in a tile."""
-    for r in range(TILE):
-        if any_lane(load(transmittance, r * TILE) > 0.0):
-            return False
-    return True
+    clearest = load(transmittance, 0)
+    for r in range(1, TILE):
+        clearest = maximum(clearest, load(transmittance, r * TILE))
+    return not any_lane(clearest > 0.0)
 
 
 @inner

@@ -27,7 +27,7 @@ def tile_gradients(counter, tile_start, members, splats, channels, steps, images
         states: transmittance and last splat of each pixel, from the forward.
         wanted: whether the moments, colour and depth, and the features' gradients are wanted; others stay as they are.
     """
-    height, width = images[0].shape
+    width = images[0].shape[1]
     columns, num_tiles = (width + TILE - 1) // TILE, tile_start.shape[0] - 1
     buffer = np.empty(channels.shape[1] * PIXELS, np.float32)
     scratch = np.empty((5, PIXELS), np.float32)

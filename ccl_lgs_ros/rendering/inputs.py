@@ -12,19 +12,22 @@ from ccl_lgs_ros.structures import Gaussians
 SH_SIZES = (1, 4, 9, 16)  # coefficients of degrees 0 to 3
 
 
-def check_inputs(gaussians: Gaussians, world_from_camera: NDArray[np.float64], features: Tensor | None) -> None:
-    """Raise ValueError, naming the field, unless Gaussians, pose and features can be drawn."""
-    for name, tensor in gaussians.tensors().items():
+def check_inputs(
+    gaussians: Gaussians, world_from_camera: NDArray[np.float64], features: Tensor | None, device: str = ""
+) -> None:
+    """Raise ValueError, naming the field, unless Gaussians, pose and features can be drawn on a kind of device."""
+    tensors = gaussians.tensors() if features is None else {**gaussians.tensors(), "features": features}
+    for name, tensor in tensors.items():
+        if device and tensor.device.type != device:
+            raise ValueError(f"{name}: expected a tensor on {device}, got one on {tensor.device}")
         _check_finite(name, tensor)
     if gaussians.sh.shape[1] not in SH_SIZES:
         raise ValueError(f"sh: expected {SH_SIZES} coefficients per colour, got {gaussians.sh.shape[1]}")
     pose = np.asarray(world_from_camera)
     if pose.shape != (4, 4) or not np.isfinite(pose).all():
         raise ValueError(f"world_from_camera: expected a finite [4, 4] array, got {pose}")
-    if features is not None:
-        if features.ndim != 2 or features.shape[0] != len(gaussians):
-            raise ValueError(f"features: expected [{len(gaussians)}, C], got {tuple(features.shape)}")
-        _check_finite("features", features)
+    if features is not None and (features.ndim != 2 or features.shape[0] != len(gaussians)):
+        raise ValueError(f"features: expected [{len(gaussians)}, C], got {tuple(features.shape)}")
 
 
 def check_labels(labels: Tensor, camera: Camera) -> None:

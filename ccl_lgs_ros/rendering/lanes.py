@@ -9,9 +9,11 @@ import operator
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
+
+from ccl_lgs_ros.rendering.compiled import inner, intrinsic
 
 WIDTH = 16
 _VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
@@ -228,13 +230,13 @@ def _not(a):
     return (lambda a: _neither(a)) if a is MASK else None
 
 
-@njit
+@inner
 def minimum(a, b):
     """The smaller of two per lane."""
     return select(a < b, a, b)
 
 
-@njit
+@inner
 def maximum(a, b):
     """The larger of two per lane."""
     return select(a > b, a, b)
@@ -245,7 +247,7 @@ _C0, _C1, _C2, _C3, _C4, _C5 = 1.000000072, 0.6931469671, 0.2402211972, 0.055507
 _ROUND = 12582912.0  # 1.5 * 2^23: adding it rounds a float32 to a whole number in its low bits
 
 
-@njit
+@inner
 def exp2(x):
     """2^x per lane for -100 < x < 100, to float32 precision; anything goes beyond."""
     shifted = x + _ROUND

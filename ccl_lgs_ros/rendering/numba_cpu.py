@@ -44,7 +44,7 @@ class NumbaRasterizer:
         """
         from ccl_lgs_ros.rendering.drawing import Draw, View
 
-        check_inputs(gaussians, world_from_camera, features)
+        check_inputs(gaussians, world_from_camera, features, "cpu")
         if features is None:
             features = gaussians.means.new_zeros(len(gaussians), 0)
         tensors = [tensor.float() for tensor in (*gaussians.tensors().values(), features)]
@@ -67,7 +67,7 @@ class NumbaRasterizer:
         from ccl_lgs_ros.rendering.drawing import View, as_arrays
         from ccl_lgs_ros.rendering.tally import tally
 
-        check_inputs(gaussians, world_from_camera, None)
+        check_inputs(gaussians, world_from_camera, None, "cpu")
         check_labels(labels, camera)
         parameters = as_arrays(tuple(gaussians.tensors().values()))
         values = np.ascontiguousarray(labels.numpy(), dtype=np.int32)

@@ -9,8 +9,6 @@ live in registers, where a view of an array would be counted by the runtime each
 
 import math
 
-import numpy as np
-
 from ccl_lgs_ros.rendering import harmonics
 from ccl_lgs_ros.rendering.compiled import inner, kernel
 from ccl_lgs_ros.rendering.limits import ALPHA_MIN, BLUR_2D, FOV_MARGIN, NEAR

@@ -12,7 +12,6 @@ from ccl_lgs_ros.rendering.projection import (
     clamped_slopes,
     covariance_of,
     direction_to,
-    dot,
     flattened,
     in_camera,
     turned,

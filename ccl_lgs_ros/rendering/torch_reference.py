@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.geometry import invert_rigid
-from ccl_lgs_ros.rendering import harmonics
+from ccl_lgs_ros.rendering.colors import colors_towards
 from ccl_lgs_ros.rendering.inputs import check_inputs, check_labels
 from ccl_lgs_ros.rendering.limits import ALPHA_MAX, ALPHA_MIN, BLUR_2D, FOV_MARGIN, NEAR, TILE, TRANSMITTANCE_MIN
 from ccl_lgs_ros.structures import Gaussians, Rendering, Votes
@@ -41,7 +41,7 @@ class TorchRasterizer:
         """
         check_inputs(gaussians, world_from_camera, features)
         ellipses = _Ellipses(gaussians, camera, world_from_camera)
-        colors = _colors(gaussians, torch.as_tensor(world_from_camera[:3, 3]).to(gaussians.means))
+        colors = colors_towards(gaussians, world_from_camera)
         parts = [colors, ellipses.depths[:, None], torch.ones_like(ellipses.depths[:, None])]
         channels = torch.cat(parts if features is None else [*parts, features], dim=1)
         tiles = ellipses.tiles()
@@ -175,10 +175,3 @@ def _rotations(quats: Tensor) -> Tensor:
         1 - 2 * (x * x + y * y),
     ]
     return torch.stack(rows, dim=1).reshape(-1, 3, 3)
-
-
-def _colors(gaussians: Gaussians, center: Tensor) -> Tensor:
-    """Colours [N, 3] towards a camera at `center`, at least 0."""
-    x, y, z = normalize(gaussians.means - center, dim=1).unbind(dim=1)
-    values = torch.stack(harmonics.basis(x, y, z)[: gaussians.sh.shape[1]], dim=1)
-    return (0.5 + torch.einsum("ns,nsc->nc", values, gaussians.sh)).clamp(min=0.0)

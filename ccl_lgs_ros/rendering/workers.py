@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+
+from ccl_lgs_ros.rendering.compiled import intrinsic
 
 
 @intrinsic

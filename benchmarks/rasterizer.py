@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast the CPU rasterizer is beside plain torch: python benchmarks/rasterizer.py [--quick].
+
+Both draw one scene forward and backward, turn by turn in one run, so that other work on the machine hits both;
+each is counted at its best. Torch is given every number of threads up to the machine's and counted at the best of
+these, too. A table is printed; the figures are also written under benchmarks/results/.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+import numpy as np
+import torch
+
+from ccl_lgs_ros.camera import Camera
+from ccl_lgs_ros.protocols import Rasterizer
+from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
+from ccl_lgs_ros.rendering.torch_reference import TorchRasterizer
+from ccl_lgs_ros.structures import Gaussians
+
+NUM_GAUSSIANS = 20_000
+NUM_FEATURES = 8  # beside RGB
+SIZES = ((320, 240, 20.0, 40.0), (640, 480, 40.0, 80.0))  # width, height, the bar for now, the bar to reach
+VOTE_BAR = 2.0  # votes of a keyframe cost at most this many forward renders
+RESULTS = Path(__file__).parent / "results" / "rasterizer.json"
+POSE = np.eye(4)
+
+
+def make_scene(num_gaussians: int, seed: int = 0) -> tuple[Gaussians, torch.Tensor]:
+    """Gaussians of 1 to 4 cm in a room of 1 to 6 m depth, two thirds of them in view, and their features."""
+    generator = torch.Generator().manual_seed(seed)
+    z = 1.0 + 5.0 * torch.rand(num_gaussians, generator=generator)
+    across = (2.0 * torch.rand(num_gaussians, 2, generator=generator) - 1.0) * torch.tensor([0.78, 0.58])
+    gaussians = Gaussians(
+        means=torch.cat([across * z[:, None], z[:, None]], dim=1),
+        quats=torch.randn(num_gaussians, 4, generator=generator),
+        log_scales=torch.log(0.01 + 0.03 * torch.rand(num_gaussians, 3, generator=generator)),
+        logit_opacities=torch.randn(num_gaussians, generator=generator),
+        sh=torch.randn(num_gaussians, 1, 3, generator=generator),
+    )
+    return gaussians, torch.randn(num_gaussians, NUM_FEATURES, generator=generator)
+
+
+def make_camera(width: int, height: int) -> Camera:
+    """A camera with 64 degrees of view across."""
+    return Camera(width=width, height=height, fx=0.8 * width, fy=0.8 * width, cx=width / 2, cy=height / 2)
+
+
+def drawing(rasterizer: Rasterizer, camera: Camera) -> Callable[[], tuple[float, float]]:
+    """A function that draws forward and backward and tells the seconds of each."""
+    scene, scene_features = make_scene(NUM_GAUSSIANS)
+    gaussians = Gaussians(**{name: t.requires_grad_() for name, t in scene.tensors().items()})
+    features = scene_features.requires_grad_()
+    generator = torch.Generator().manual_seed(1)
+    target = [torch.randn(camera.height, camera.width, *rest, generator=generator) for rest in ((3,), (), (8,))]
+
+    def draw() -> tuple[float, float]:
+        started = time.perf_counter()
+        view = rasterizer.render(gaussians, camera, POSE, features)
+        drawn = time.perf_counter()
+        torch.autograd.backward([view.color, view.depth, view.features], target)
+        return drawn - started, time.perf_counter() - drawn
+
+    return draw
+
+
+def voting(camera: Camera) -> Callable[[], tuple[float, float]]:
+    """A function that draws without gradients, then votes, and tells the seconds of each."""
+    rasterizer = NumbaRasterizer()
+    gaussians, features = make_scene(NUM_GAUSSIANS)
+    y, x = torch.meshgrid(torch.arange(camera.height), torch.arange(camera.width), indexing="ij")
+    labels = (y * 9 // camera.height * 12 + x * 12 // camera.width).int()  # 108 segments
+    labels[: camera.height // 10] = -1
+
+    def vote() -> tuple[float, float]:
+        started = time.perf_counter()
+        rasterizer.render(gaussians, camera, POSE, features)
+        drawn = time.perf_counter()
+        rasterizer.vote(gaussians, camera, POSE, labels)
+        return drawn - started, time.perf_counter() - drawn
+
+    return vote
+
+
+def measure(width: int, height: int, rounds: int) -> dict[str, float]:
+    """Best seconds of each part at one size, and their ratios."""
+    camera = make_camera(width, height)
+    fast, plain, vote = drawing(NumbaRasterizer(), camera), drawing(TorchRasterizer(), camera), voting(camera)
+    threads = torch.get_num_threads()
+    fast(), vote()  # compiles
+    times: dict[str, list[tuple[float, float]]] = {"numba": [], "torch": [], "vote": []}
+    for _ in range(rounds):
+        for count in range(1, threads + 1):
+            torch.set_num_threads(count)
+            times["torch"].append(plain())
+        torch.set_num_threads(threads)
+        for _ in range(5):
+            times["numba"].append(fast())
+            times["vote"].append(vote())
+    best = {name: min(map(sum, pairs)) for name, pairs in times.items() if name != "vote"}
+    forward = min(drawn for drawn, _ in times["vote"])
+    return {
+        "width": width,
+        "height": height,
+        "numba_forward_s": min(drawn for drawn, _ in times["numba"]),
+        "numba_backward_s": min(undrawn for _, undrawn in times["numba"]),
+        "numba_s": best["numba"],
+        "torch_s": best["torch"],
+        "torch_over_numba": best["torch"] / best["numba"],
+        "vote_s": min(voted for _, voted in times["vote"]),
+        "vote_over_forward": min(voted for _, voted in times["vote"]) / forward,
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one round instead of five")
+    rounds = 1 if parser.parse_args().quick else 5
+    rows = []
+    print(f"{NUM_GAUSSIANS} Gaussians, RGB + {NUM_FEATURES} channels, forward + backward, best of {rounds} round(s)")
+    print("   size    numba fwd + bwd = both        torch    ratio (bar, goal)    vote / forward (bar)")
+    for width, height, bar, goal in SIZES:
+        row = measure(width, height, rounds)
+        rows.append(row | {"bar": bar, "goal": goal, "vote_bar": VOTE_BAR})
+        print(
+            f"{width}x{height} {row['numba_forward_s'] * 1e3:9.1f} + {row['numba_backward_s'] * 1e3:.1f} = "
+            f"{row['numba_s'] * 1e3:.1f} ms {row['torch_s'] * 1e3:10.0f} ms {row['torch_over_numba']:7.0f}x "
+            f"({bar:.0f}x, {goal:.0f}x) {row['vote_over_forward']:13.2f} ({VOTE_BAR:.0f})"
+        )
+    machine = {"cores": len(os.sched_getaffinity(0)), "machine": platform.machine(), "system": platform.system()}
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numba": numba.__version__}
+    result = {"rows": rows, "rounds": rounds, "processor": _processor(), **machine, **versions}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"written to {RESULTS}")
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
