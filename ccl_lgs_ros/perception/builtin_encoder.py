@@ -40,8 +40,10 @@ class BuiltinEncoder:
         if label.shape != image.shape[:2]:
             raise ValueError(f"labels: expected {image.shape[:2]}, got {label.shape}")
         inside = _inner_pixels(label, count)
+        if not inside.any():
+            return torch.zeros(count, self.dim)
         segment = label[inside].astype(np.int64)
-        rgb = cv2.medianBlur(image, SMOOTHING_PX)[inside]
+        rgb = np.asarray(cv2.medianBlur(image, SMOOTHING_PX), np.uint8)[inside]
         spread = _pixel_spread(rgb, segment, count)
         has_pixels = spread.any(axis=1)
         whole = np.zeros_like(spread)
@@ -86,8 +88,10 @@ def _inner_pixels(label: NDArray, count: int) -> NDArray[np.bool_]:
     as_float = label.astype(np.float32)
     inner = (cv2.erode(as_float, kernel) == as_float) & (cv2.dilate(as_float, kernel) == as_float)
     known = (label != NONE) & (label < count)
+    if not count:
+        return known
     has_inner = np.bincount(label[inner & known], minlength=count) > 0
-    return known & (inner | ~has_inner[np.where(known, label, 0)] if count else False)
+    return known & (inner | ~has_inner[np.where(known, label, 0)])
 
 
 def _pixel_spread(rgb: NDArray[np.uint8], segment: NDArray[np.int64], count: int) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A segmenter without weights: regions of one colour between depth edges, at a fine and a coarse scale."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +22,8 @@ COMPACTNESS = 8.0  # CIELAB units that weigh as much as one superpixel's width
 COLOUR_SCALE = 40.0  # units of lightness that the distance 1 in the plane of hue and saturation weighs
 LIGHTNESS_DISCOUNT = 0.5  # of a step in lightness counts as a step in colour, because light varies over a surface
 DEPTH_STEP = 0.04  # share of the distance that two neighbours on one surface may differ by
+LOG_DEPTH_SCALE = 100.0  # units of colour that an e-fold of depth weighs among superpixels
+MIN_DEPTH = 0.01  # metres; nearer is taken as this
 UNKNOWN_DEPTH = 1e6  # metres; farther than any that is known
 DEPTH_COST = 25.0  # what an edge in depth counts as, in units of colour
 MIN_REGION_PX = 40  # working pixels; smaller regions join their most similar neighbour first
@@ -43,7 +45,7 @@ class Scale:
         return self.limit / STABILITY_STEP, self.limit, self.limit * STABILITY_STEP
 
 
-SCALES = (Scale(SUBPART, 8.0), Scale(WHOLE, 12.0))
+SCALES = (Scale(SUBPART, 8.0), Scale(WHOLE, 10.0))
 
 
 class BuiltinSegmenter:
@@ -57,12 +59,13 @@ class BuiltinSegmenter:
         """
         height, width = keyframe.image.shape[:2]
         size = (min(width, WORKING_WIDTH), max(1, round(height * min(1.0, WORKING_WIDTH / width))))
-        image = cv2.resize(keyframe.image, size, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(keyframe.image, size, interpolation=cv2.INTER_AREA), np.uint8)
         appearance = _appearance(image)
-        partition = _superpixels(appearance, _depth_edges(keyframe.depth, size))
+        labels = _superpixels(appearance, _nearness(keyframe.depth, size))
+        partition = Partition.of(labels, appearance, _depth_edges(keyframe.depth, size) * DEPTH_COST)
         limits = sorted({limit for scale in SCALES for limit in scale.limits})
         regions = dict(zip(limits, merge_regions(partition, limits, MIN_REGION_PX), strict=True))
-        found = [_proposals(partition, *(regions[limit] for limit in scale.limits), scale) for scale in SCALES]
+        found = [_proposals(partition, regions, scale) for scale in SCALES]
         labels, predicted_iou, stability = zip(*found, strict=True)
         granularity = [np.full(len(p), scale.granularity) for p, scale in zip(predicted_iou, SCALES, strict=True)]
         return MaskProposals(
@@ -74,9 +77,10 @@ class BuiltinSegmenter:
 
 
 def _proposals(
-    partition: Partition, strict: Regions, regions: Regions, loose: Regions, scale: Scale
+    partition: Partition, regions_of_limit: Mapping[float, Regions], scale: Scale
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
     """The largest regions of one scale as a label map [H, W] (-1 elsewhere), their predicted IoU and stability."""
+    strict, regions, loose = (regions_of_limit[limit] for limit in scale.limits)
     labels = regions.region_of_superpixel[partition.labels]
     contrast = 1.0 - scale.limit / (2.0 * np.maximum(regions.contrast, scale.limit))
     predicted_iou = contrast * _inner_share(labels, regions.area)
@@ -118,15 +122,30 @@ def _depth_edges(depth: NDArray[np.float32] | None, size: tuple[int, int]) -> ND
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     farthest, nearest = cv2.dilate(far, kernel), cv2.erode(near, kernel)
     jump = farthest > nearest * (1.0 + 2 * DEPTH_STEP)
-    return cv2.resize(jump.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(jump.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _superpixels(appearance: NDArray[np.float32], depth_edges: NDArray[np.float32]) -> Partition:
-    """A partition of the image into small regions that keep to its edges."""
+def _nearness(depth: NDArray[np.float32] | None, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Log depth [H, W, 1] at working size in units of colour; where unknown that of the nearest known pixel."""
+    if depth is None or not np.isfinite(depth).any():
+        return np.zeros((*size[::-1], 1), np.float32)
+    known = np.isfinite(depth)
+    unknown = (~known).astype(np.uint8)
+    _, place = cv2.distanceTransformWithLabels(unknown, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
+    place = np.asarray(place, np.int64)
+    of_place = np.zeros(int(place.max()) + 1, np.float32)
+    of_place[place[known]] = np.log(np.maximum(depth[known], MIN_DEPTH))
+    filled = cv2.resize(of_place[place], size, interpolation=cv2.INTER_NEAREST)
+    return cv2.medianBlur(filled, 5)[..., None] * LOG_DEPTH_SCALE
+
+
+def _superpixels(appearance: NDArray[np.float32], nearness: NDArray[np.float32]) -> NDArray[np.int64]:
+    """A label map [H, W] of small regions that keep to edges in colour and depth."""
     height, width = appearance.shape[:2]
-    span = float(appearance.max() - appearance.min()) or 1.0  # slic scales what it is given to span 0 to 1
-    labels = slic(
-        appearance,
+    seen = np.concatenate([appearance, nearness], axis=-1)
+    span = float(seen.max() - seen.min()) or 1.0  # slic scales what it is given to span 0 to 1
+    return slic(
+        seen,
         n_segments=max(1, height * width // SUPERPIXEL_AREA),
         compactness=COMPACTNESS / span,
         max_num_iter=5,
@@ -134,7 +153,6 @@ def _superpixels(appearance: NDArray[np.float32], depth_edges: NDArray[np.float3
         start_label=0,
         channel_axis=-1,
     )
-    return Partition.of(labels, appearance, depth_edges * DEPTH_COST)
 
 
 def _inner_share(labels: NDArray[np.int64], area: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -35,7 +35,7 @@ ACCEPTED: dict[str, dict[str, float]] = {
     "lilac": {"purple": 0.4, "pink": 0.2},
     "yellow": {"olive": 0.2},
     "olive": {"dark green": 0.2},
-    "lime": {"light green": 0.2, "green": 0.2},
+    "lime": {"light green": 0.3, "green": 0.3},
     "green": {"dark green": 0.95, "light green": 0.85, "lime": 0.7, "grey green": 0.4, "olive": 0.4},
     "dark green": {"green": 0.4, "olive": 0.2},
     "light green": {"green": 0.4, "lime": 0.4},
@@ -78,7 +78,7 @@ class ColourTable:
 @cache
 def colour_table() -> ColourTable:
     """The committed table; read once."""
-    text = resources.files(__package__).joinpath(TABLE).read_text(encoding="utf-8")
+    text = resources.files("ccl_lgs_ros.perception").joinpath(TABLE).read_text(encoding="utf-8")
     rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
     rows.sort(key=lambda row: FAMILIES.index(row["family"]))
     families = np.array([FAMILIES.index(row["family"]) for row in rows])
@@ -96,7 +96,7 @@ def colour_table() -> ColourTable:
 def lab_of(rgb: NDArray) -> NDArray[np.float32]:
     """CIELAB [..., 3] of sRGB [..., 3] from 0 to 255."""
     unit = np.ascontiguousarray(rgb, dtype=np.float32).reshape(-1, 1, 3) / 255.0
-    return cv2.cvtColor(unit, cv2.COLOR_RGB2LAB).reshape(np.shape(rgb))
+    return np.asarray(cv2.cvtColor(unit, cv2.COLOR_RGB2LAB), np.float32).reshape(np.shape(rgb))
 
 
 def perceived(lab: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,7 +7,13 @@ from functools import cache
 
 from ccl_lgs_ros.perception.colour_families import colour_table
 
-SYNONYMS = {"gray": "grey", "grayish": "greyish", "whitish": "white", "blackish": "black", "lightgrey": "light grey"}
+SYNONYMS: dict[str, str] = {
+    "gray": "grey",
+    "grayish": "greyish",
+    "whitish": "white",
+    "blackish": "black",
+    "lightgrey": "light grey",
+}
 # fmt: off
 MODIFIERS = frozenset({
     "light", "dark", "pale", "bright", "deep", "very", "really", "quite", "rather", "medium", "mid", "dull", "muted",
@@ -42,8 +48,8 @@ def _names() -> tuple[dict[tuple[str, ...], int], dict[tuple[str, ...], int], in
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a text in plain lower case, without punctuation, in the table's spelling."""
     plain = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("'", "")
-    words = re.findall(r"[^\W_]+", plain)
-    return tuple(" ".join(SYNONYMS.get(word, word) for word in words).split())
+    words: list[str] = re.findall(r"[^\W_]+", plain)
+    return tuple(part for word in words for part in SYNONYMS.get(word, word).split())
 
 
 def colours_in(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -55,6 +61,8 @@ def colours_in(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """
     words = words_of(text)
     colours, every, longest = _names()
+    if words in every:
+        return (every[words],), ()
     rows, unknown = _matched(words, colours, longest)
     if not rows:
         things = _matched(words, every, longest)
@@ -73,7 +81,9 @@ def _matched(
     modifiers: list[str] = []
     position, follows_colour = 0, False
     while position < len(words):
-        length = next((n for n in range(longest, 0, -1) if words[position : position + n] in names), 0)
+        length = next(
+            (n for n in range(min(longest, len(words) - position), 0, -1) if words[position : position + n] in names), 0
+        )
         row = names.get(words[position : position + length], -1)
         if length == 1 and follows_colour and colour_table().kinds[row] == "either":
             length = 0

@@ -98,14 +98,14 @@ class _Graph:
     def of(partition: Partition, region: NDArray[np.int64]) -> "_Graph":
         """The neighbourhood of the regions that the superpixels form now."""
         count = int(region.max()) + 1
-        area = np.bincount(region, weights=partition.area, minlength=count)
+        area = _sums(region, partition.area[:, None], count)[:, 0]
         mean = _sums(region, partition.appearance * partition.area[:, None], count) / area[:, None]
         a, b = region[partition.pairs].T
         outer = a != b
         sign = np.where(a < b, 1.0, -1.0)[outer, None]
         key, where = np.unique((np.minimum(a, b) * count + np.maximum(a, b))[outer], return_inverse=True)
         length = partition.length[outer]
-        total = np.bincount(where, weights=length, minlength=len(key))
+        total = _sums(where, length[:, None], len(key))[:, 0]
         step = _sums(where, partition.step[outer] * sign * length[:, None], len(key)) / total[:, None]
         barrier = np.bincount(where, weights=partition.barrier[outer] * length, minlength=len(key)) / total
         pairs = np.stack([key // count, key % count], axis=1)
@@ -134,4 +134,5 @@ def _mutual_best(pairs: NDArray[np.int64], cost: NDArray[np.float64], count: int
 
 def _sums(index: NDArray[np.int64], values: NDArray, count: int) -> NDArray[np.float64]:
     """Rows of values [B, C] summed by index [B] to [count, C]."""
-    return np.stack([np.bincount(index, weights=values[:, c], minlength=count) for c in range(values.shape[1])], axis=1)
+    columns = [np.bincount(index, weights=values[:, c], minlength=count) for c in range(values.shape[1])]
+    return np.stack(columns, axis=1).astype(np.float64)
