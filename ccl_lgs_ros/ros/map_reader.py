@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.asking import create_encoder
 from ccl_lgs_ros.backends import create_part
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
-from ccl_lgs_ros.pipeline import create_encoder
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory

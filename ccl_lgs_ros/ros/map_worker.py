@@ -53,7 +53,8 @@ class MapWorker:
         self.error = ""
         self._retry_at = self._reported_at = 0.0
         self._stage = ""
-        self._num_refined = self._num_published
+        is_refined = self.published is not None and "optimize_seconds" in self.published.info
+        self._num_refined = self._num_published if is_refined else 0
         self._last_new = self._published_at = time.monotonic()
 
     def run(self) -> None:
@@ -91,8 +92,8 @@ class MapWorker:
         settings, now = self.settings, time.monotonic()
         if self.store.refresh():
             self._last_new = now
-        if not settings.train or (len(self.store) <= self._num_published and not self._is_dirty):
-            self._refine_if_idle(now)
+        known = min(self._num_published, self._num_refined)
+        if not settings.train or (len(self.store) <= known and not self._is_dirty):
             return
         session = self._session()
         while session.num_added < len(self.store):

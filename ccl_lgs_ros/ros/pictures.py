@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.asking import MIN_SHOWN_ALPHA, answer_view, query_map
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.pipeline import MIN_SHOWN_ALPHA, answer_view, query_map
 from ccl_lgs_ros.ros.conversions import camera_of, header_message, image_message, transform_of
 from ccl_lgs_ros.ros.map_reader import MapReader
 from ccl_lgs_ros.ros.questions import BadRequestError

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import ConfigError, EncoderMismatchError, PromptError, TransformError
 from ccl_lgs_ros.geometry import invert_rigid, transform_points
-from ccl_lgs_ros.pipeline import query_map
 from ccl_lgs_ros.ros.conversions import transform_of, xyz
 from ccl_lgs_ros.ros.map_reader import MapReader, NoMapError
 from ccl_lgs_ros.srv import SemanticQuery
