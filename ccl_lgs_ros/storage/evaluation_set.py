@@ -13,7 +13,6 @@ A polygon's vertices count pixels from 0 at the centre of the first; a frame may
 of millimetres with the true depth.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,11 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.errors import EvaluationError
-from ccl_lgs_ros.geometry import OPTICAL_FROM_OPENGL, rotation_from_quat
+from ccl_lgs_ros.geometry import rotation_from_quat
+from ccl_lgs_ros.storage.cameras import camera_convention, camera_of, frames_of, pose_of, read_json, read_text
 from ccl_lgs_ros.storage.polygons import mask_of_polygons
 from ccl_lgs_ros.structures import Box
 
-CONVENTIONS = ("opengl", "opencv")
-DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 SAME_SHAPE = 0.01  # relative difference of width over height at which an image is no resized version of another
 
 
@@ -80,44 +78,24 @@ def read_evaluation_set(path: Path | str) -> EvaluationSet:
     root = Path(path)
     if not root.is_dir():
         raise EvaluationError(f"there is no evaluation set at {root}; give the folder that holds transforms.json")
-    transforms = _json(root / "transforms.json")
-    convention = transforms.get("camera_convention", "opengl")
-    if convention not in CONVENTIONS:
-        raise EvaluationError(
-            f"{root / 'transforms.json'}: camera_convention must be {' or '.join(CONVENTIONS)}, got {convention!r}"
-        )
-    frames = _frames(root, transforms)
+    source = root / "transforms.json"
+    transforms = read_json(source)
+    convention = camera_convention(source, transforms)
+    frames = frames_of(source, transforms)
     labels = sorted((root / "labels").glob("*.json"))
     if not labels:
         raise EvaluationError(f"{root / 'labels'} holds no <stem>.json; label at least one image")
     missing = [label.stem for label in labels if label.stem not in frames]
     if missing:
-        raise EvaluationError(f"{root / 'transforms.json'} has no frame for the label {missing[0]}.json; add its pose")
+        raise EvaluationError(f"{source} has no frame for the label {missing[0]}.json; add its pose")
     views = tuple(_view(root, transforms, frames[label.stem], label, convention) for label in labels)
     return EvaluationSet(views=views, absent=_absent(root), objects=_objects(root))
-
-
-def _frames(root: Path, transforms: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    frames = transforms.get("frames")
-    if not isinstance(frames, list) or not frames:
-        raise EvaluationError(f"{root / 'transforms.json'} has no frames; it must list one per labelled image")
-    found: dict[str, Mapping[str, Any]] = {}
-    for frame in frames:
-        if not isinstance(frame, dict) or "file_path" not in frame or "transform_matrix" not in frame:
-            raise EvaluationError(
-                f"{root / 'transforms.json'}: every frame must have file_path and transform_matrix, got {frame!r:.80}"
-            )
-        stem = Path(frame["file_path"]).stem
-        if stem in found:
-            raise EvaluationError(f"{root / 'transforms.json'} has two frames named {stem}; names must differ")
-        found[stem] = frame
-    return found
 
 
 def _view(
     root: Path, transforms: Mapping[str, Any], frame: Mapping[str, Any], label: Path, convention: str
 ) -> LabelledView:
-    content = _json(label)
+    content = read_json(label)
     try:
         width, height = int(content["info"]["width"]), int(content["info"]["height"])
         objects = [(str(o["category"]), np.asarray(o["segmentation"], dtype=np.float64)) for o in content["objects"]]
@@ -126,7 +104,7 @@ def _view(
             f"{label} must hold info (name, width, height) and objects (category, segmentation [[x, y], ...]): "
             f"{error!r}"
         ) from error
-    camera = _camera(root / "transforms.json", {**transforms, **frame}, width, height, label)
+    camera = _camera_of_label(camera_of(root / "transforms.json", {**transforms, **frame}), width, height, label)
     masks, boxes = {}, {}
     for category in dict.fromkeys(name for name, _ in objects):
         polygons = [polygon for name, polygon in objects if name == category]
@@ -137,45 +115,20 @@ def _view(
     return LabelledView(
         stem=label.stem,
         camera=camera,
-        world_from_camera=_pose(root / "transforms.json", frame, convention),
+        world_from_camera=pose_of(root / "transforms.json", frame, convention),
         masks=masks,
         boxes=boxes,
         depth=_depth(root, frame, camera),
     )
 
 
-def _camera(source: Path, frame: Mapping[str, Any], width: int, height: int, label: Path) -> Camera:
-    if any(frame.get(name) for name in DISTORTION):
-        raise EvaluationError(f"{source} describes distorted images; undistort them and set k1, k2, p1, p2 to 0")
-    try:
-        camera = Camera(
-            width=int(frame["w"]),
-            height=int(frame["h"]),
-            fx=float(frame["fl_x"]),
-            fy=float(frame["fl_y"]),
-            cx=float(frame["cx"]),
-            cy=float(frame["cy"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise EvaluationError(f"{source} must hold w, h, fl_x, fl_y, cx and cy as numbers: {error!r}") from error
+def _camera_of_label(camera: Camera, width: int, height: int, label: Path) -> Camera:
+    """The camera at the size at which the label was drawn."""
     if abs(camera.width * height / (camera.height * width) - 1.0) > SAME_SHAPE:
         raise EvaluationError(
             f"{label} is {width}x{height}, but its camera is {camera.width}x{camera.height}; label the whole image"
         )
     return camera.resized(width, height)
-
-
-def _pose(source: Path, frame: Mapping[str, Any], convention: str) -> NDArray[np.float64]:
-    try:
-        matrix = np.asarray(frame["transform_matrix"], dtype=np.float64)
-    except (TypeError, ValueError):
-        matrix = np.zeros(0)
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise EvaluationError(f"{source}: transform_matrix of {frame['file_path']} must be 4 rows of 4 finite numbers")
-    rotation = matrix[:3, :3]
-    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
-        raise EvaluationError(f"{source}: transform_matrix of {frame['file_path']} is no rigid pose; remove its scale")
-    return matrix @ OPTICAL_FROM_OPENGL if convention == "opengl" else matrix
 
 
 def _depth(root: Path, frame: Mapping[str, Any], camera: Camera) -> NDArray[np.float32] | None:
@@ -190,7 +143,7 @@ def _depth(root: Path, frame: Mapping[str, Any], camera: Camera) -> NDArray[np.f
 
 def _absent(root: Path) -> tuple[str, ...]:
     path = root / "absent.txt"
-    lines = _text(path).splitlines() if path.exists() else []
+    lines = read_text(path).splitlines() if path.exists() else []
     return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
@@ -199,7 +152,7 @@ def _objects(root: Path) -> tuple[ObjectTruth, ...]:
     if not path.exists():
         return ()
     try:
-        return tuple(_object(entry) for entry in _json(path)["objects"])
+        return tuple(_object(entry) for entry in read_json(path)["objects"])
     except (KeyError, TypeError, ValueError) as error:
         raise EvaluationError(
             f"{path} must list objects with id, category, centroid and box (center, size, quaternion_xyzw): {error!r}"
@@ -219,20 +172,3 @@ def _object(entry: Mapping[str, Any]) -> ObjectTruth:
         centroid=numbers[0],
         box=Box(center=numbers[1], rotation=rotation, size=numbers[2]),
     )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; check it") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise EvaluationError(f"{path} is not valid JSON (line {error.lineno}: {error.msg}); correct it") from error
-    if not isinstance(content, dict):
-        raise EvaluationError(f"{path} must hold a JSON object, got a {type(content).__name__}")
-    return content
