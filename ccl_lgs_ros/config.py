@@ -119,9 +119,9 @@ class CodebookOptions:
 class FieldOptions:
     lifter: str = option("registration", "Carries tracks onto Gaussians.")
     slots: int = option(6, "Tracks that a Gaussian's working votes hold.", low=2, high=64)
-    min_confidence: float = option(0.3, "Share of votes under which a Gaussian has no track.", low=0, high=1)
+    min_confidence: float = option(0.5, "Share of votes under which a Gaussian has no track.", low=0, high=1)
     min_labelled: float = option(
-        0.2, "Share of what was seen of a Gaussian that must carry votes, or it has no track.", low=0, high=1
+        0.4, "Share of what was seen of a Gaussian that must carry votes, or it has no track.", low=0, high=1
     )
 
 
