@@ -4,8 +4,7 @@
 Every step leaves a stamp with the hash of what it was made from, so that a second run does only what changed and an
 interrupted run continues where it stopped. Details go to build/set-up/log.txt. No package is needed to run this.
 
-Environment: TORCH_INDEX, the package index that torch is taken from (default: the one without CUDA where no NVIDIA
-driver is found, else pip's own).
+Environment: TORCH_INDEX, the package index that torch is taken from (default: pip's own).
 """
 
 import argparse
@@ -26,7 +25,6 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 WORK = ROOT / "build" / "set-up"
 LOG = WORK / "log.txt"
-CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 MIN_CMAKE = (3, 22)
 LOG_LINES_SHOWN = 15
 # The wheels' CMake files name the include paths of the machine that built them.
@@ -153,11 +151,9 @@ def install_packages() -> None:
 
 
 def torch_index() -> list[str]:
-    """Where torch comes from: TORCH_INDEX, else the index without CUDA where there is nothing to run CUDA on."""
-    if os.environ.get("TORCH_INDEX"):
-        return ["--index-url", os.environ["TORCH_INDEX"]]
-    has_nvidia = Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi")
-    return [] if has_nvidia else ["--extra-index-url", CPU_TORCH_INDEX]
+    """Where torch comes from: TORCH_INDEX, else wherever pip takes packages from."""
+    index = os.environ.get("TORCH_INDEX")
+    return ["--index-url", index] if index else []
 
 
 def patch_cmake_files() -> None:
