@@ -60,8 +60,9 @@ NEUTRALS = frozenset({"black", "dark grey", "grey", "light grey", "white"})
 DARK_OFFSET = 24.0  # lightness that steadies the saturation of dark colours; CIELAB's own constant is 16
 NOISE_LIGHTNESS = 20.0  # lightness at which half of the saturation that is seen is believed
 SATURATION_KNEE = 0.15  # saturations below hardly count, those above count logarithmically
-LIGHTNESS_WEIGHT = 1.0  # length of the axis from black to white, where hue circles have radius 0 to 2.5
-NAME_RADIUS = 0.16  # how far around a name its meaning fades
+LIGHTNESS_WEIGHT = 1.0  # length of the axis from black to white, where the hue circles reach a radius of about 2
+NAME_RADIUS = 0.12  # how far around a name its meaning fades
+TAIL = 3.0  # how fast it fades far from every name: slowly, so that colours without a name belong nowhere clearly
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,8 +118,8 @@ def memberships(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     points = perceived(lab)
     squared = (points**2).sum(1)[:, None] + (table.points**2).sum(1)[None] - 2.0 * points @ table.points.T
     nearest = np.minimum.reduceat(squared, table.starts, axis=1)
-    nearest -= nearest.min(axis=1, keepdims=True)
-    weight = np.exp(-nearest / (2.0 * NAME_RADIUS**2))
+    nearest = np.maximum(nearest, 0.0)
+    weight = (1.0 + nearest / (2.0 * TAIL * NAME_RADIUS**2)) ** -TAIL
     return weight / weight.sum(axis=1, keepdims=True)
 
 
