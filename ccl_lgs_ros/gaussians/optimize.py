@@ -1,193 +1,191 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photometric optimisation of the Gaussians over all keyframes, and its score on keyframes held out.
-
-Source: 3D Gaussian Splatting (Kerbl et al., 2023), loss and learning rates; depth and exposure terms are ours.
-"""
+"""The Gaussians made to look like the keyframes: emptied where cameras looked through, filled, then optimised."""
 
 import logging
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from ccl_lgs_ros.camera import Keyframe
-from ccl_lgs_ros.gaussians.similarity import structural_similarity
+from ccl_lgs_ros.gaussians.carve import FreeSpace
+from ccl_lgs_ros.gaussians.psnr import psnr_report
+from ccl_lgs_ros.gaussians.seed import seed_gaussians
+from ccl_lgs_ros.gaussians.trainer import Losses, Trainer
 from ccl_lgs_ros.protocols import KeyframeSource, Progress, Rasterizer, no_progress
-from ccl_lgs_ros.structures import Gaussians
+from ccl_lgs_ros.structures import NONE, Gaussians
+
+__all__ = ["Optimized", "is_held_out", "optimize", "optimized", "psnr_report"]
 
 logger = logging.getLogger(__name__)
 
-# Learning rates of 3DGS; that of the means is per metre of scene extent and decays to a hundredth.
-MEANS_RATE = 1.6e-4
-RATES = {"quats": 1e-3, "log_scales": 5e-3, "logit_opacities": 2.5e-2, "sh": 1e-2}  # sh: seeds already have colour
-EXPOSURE_RATE = 5e-3
-EXPOSURE_PULL = 0.1  # weight that keeps the exposures at their common mean, so that raw colours stay absolute
-COVERED_ALPHA = 0.5  # a pixel counts as covered above this
-MIN_OPACITY = 0.02  # a Gaussian under this shows nothing and is dropped
-DEPTH_SCALE = 0.1  # metres; depth errors beyond it count no more than linearly less, so that outliers do not pull
+MIN_OPACITY = 0.03  # of what is kept at the end; fainter Gaussians show next to nothing
+MIN_EXTENT = 0.1  # metres
 
 
-def optimize(
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Optimized:
+    """Gaussians, and which of those given each one was."""
+
+    gaussians: Gaussians
+    origin_of_gaussian: Tensor  # [N] int64, -1 for new ones
+    steps: int
+
+
+def is_held_out(index: int, holdout_every: int) -> bool:
+    """Whether the keyframe at an index gives no colour and is scored: the last of every `holdout_every`; 0 = none."""
+    return holdout_every > 0 and index % holdout_every == holdout_every - 1
+
+
+def optimize(gaussians: Gaussians, keyframes: KeyframeSource, rasterizer: Rasterizer, **options) -> Gaussians:
+    """As `optimized`, for callers that make everything that hangs on the Gaussians anew."""
+    return optimized(gaussians, keyframes, rasterizer, **options).gaussians
+
+
+def optimized(
     gaussians: Gaussians,
     keyframes: KeyframeSource,
     rasterizer: Rasterizer,
     *,
-    iterations: int,
+    iterations: int = 400,
     holdout_every: int = 8,
     depth_weight: float = 0.1,
     ssim_weight: float = 0.2,
+    seed_stride: int = 3,
+    seed_alpha: float = 0.5,
+    max_gaussians: int = 500_000,
+    exposure: bool = True,
     max_seconds: float = 0.0,
-    generator: Generator,
+    generator: torch.Generator | None = None,
     progress: Progress = no_progress,
-) -> Gaussians:
-    """The Gaussians moved, turned, scaled and coloured so that they render as the keyframes look.
+) -> Optimized:
+    """The Gaussians after emptying free space, filling what then shows, and steps of photometric optimisation.
 
-    Every holdout_every-th keyframe gives no colour and no depth.
+    Equal inputs give equal results, unless time runs out.
 
     Args:
-        gaussians: the start, [N].
-        keyframes: views at the size to optimise at.
-        iterations: steps; one keyframe each, in a new random order every round.
-        max_seconds: stop after this long; 0 = no limit.
-        generator: decides the order of the keyframes.
+        gaussians: the map so far; never changed, so that a Cancelled from `progress` leaves it as it was.
+        keyframes: at the size to optimise at; those held out give nothing.
+        iterations: steps, each on one keyframe.
+        max_gaussians: no Gaussian is added beyond this many.
+        exposure: compensate the gain and offset that each keyframe has against the others.
+        max_seconds: stop after this long with what has been reached; 0 = do not.
+        generator: chooses the order of the keyframes.
+        progress: told the loss.
 
-    Returns:
-        The optimised Gaussians without those that became transparent.
+    Raises:
+        Cancelled: from `progress`.
     """
-    training = [i for i in range(len(keyframes)) if not is_held_out(i, holdout_every)]
-    if len(gaussians) == 0 or not training or iterations == 0:
-        return gaussians
-    state = _State(gaussians, len(keyframes), iterations)
     began = time.monotonic()
-    order: list[int] = []
-    loss_mean = math.nan
+    indices = [i for i in range(len(keyframes)) if not is_held_out(i, holdout_every)]
+    origin = torch.arange(len(gaussians))
+    if not indices:
+        return Optimized(gaussians=gaussians, origin_of_gaussian=origin, steps=0)
+    kept = _outside_free_space(gaussians, keyframes, indices, progress)
+    start = _filled(
+        gaussians.select(kept), keyframes, indices, rasterizer, seed_stride, seed_alpha, max_gaussians, progress
+    )
+    logger.info("%s Gaussians stood in free space, %s are new", len(gaussians) - len(kept), len(start) - len(kept))
+    origin = torch.cat([origin[kept.cpu()], torch.full((len(start) - len(kept),), NONE)])
+    if not len(start):
+        return Optimized(gaussians=start, origin_of_gaussian=origin, steps=0)
+    trainer = Trainer(
+        start,
+        rasterizer,
+        Losses(depth_weight=depth_weight, ssim_weight=ssim_weight),
+        extent=_extent(keyframes, indices, start),
+        num_keyframes=len(keyframes) if exposure else 0,
+    )
+    steps = _train(trainer, keyframes, _order(indices, generator), iterations, max_seconds, began, progress)
+    result = trainer.gaussians.detached()
+    shown = torch.nonzero(_is_sound(result))[:, 0]
+    logger.info("%s steps in %.1f s, %s Gaussians", steps, time.monotonic() - began, len(shown))
+    return Optimized(gaussians=result.select(shown), origin_of_gaussian=origin[shown.cpu()], steps=steps)
+
+
+def _train(
+    trainer: Trainer,
+    keyframes: KeyframeSource,
+    order: Iterator[int],
+    iterations: int,
+    max_seconds: float,
+    began: float,
+    progress: Progress,
+) -> int:
+    """Step until the steps or the time are over; returns how many were made."""
     for step in range(iterations):
-        if not order:
-            order = [training[i] for i in torch.randperm(len(training), generator=generator).tolist()]
-        index = order.pop()
-        loss = state.step(keyframes[index], index, rasterizer, depth_weight, ssim_weight)
-        loss_mean = loss if math.isnan(loss_mean) else 0.95 * loss_mean + 0.05 * loss
-        progress("optimise", step + 1, iterations, loss=loss_mean)
-        if max_seconds and time.monotonic() - began > max_seconds:
-            logger.info("optimisation stopped at its time budget after %s steps", step + 1)
-            break
-    result = state.gaussians().detached()
-    return result.select(result.opacities > MIN_OPACITY)
+        elapsed = time.monotonic() - began
+        if 0 < max_seconds <= elapsed:
+            logger.warning(
+                "optimisation stopped after %s of %s steps: its %.0f s are over", step, iterations, max_seconds
+            )
+            return step
+        index = next(order)
+        fraction = max(step / iterations, elapsed / max_seconds if max_seconds > 0 else 0.0)
+        loss = trainer.step(keyframes[index], index, fraction)
+        progress("optimize", step + 1, iterations, loss=loss)
+    return iterations
 
 
-def is_held_out(index: int, every: int) -> bool:
-    """Whether the keyframe at a position gives no colour and is scored instead."""
-    return every > 0 and index % every == every - 1
+def _order(indices: Sequence[int], generator: torch.Generator | None) -> Iterator[int]:
+    """The keyframes in random order, each once before any again, for ever."""
+    while True:
+        for place in torch.randperm(len(indices), generator=generator).tolist():
+            yield indices[place]
 
 
-class _State:
-    """Parameters, exposures and their optimiser."""
-
-    def __init__(self, gaussians: Gaussians, num_keyframes: int, iterations: int) -> None:
-        self.parameters = {n: t.detach().clone().requires_grad_() for n, t in gaussians.tensors().items()}
-        device = gaussians.means.device
-        self.log_gains = torch.zeros(num_keyframes, 3, device=device, requires_grad=True)
-        extent = _extent(gaussians.means)
-        groups = [{"params": [self.parameters["means"]], "lr": MEANS_RATE * extent, "name": "means"}]
-        groups += [{"params": [self.parameters[name]], "lr": rate, "name": name} for name, rate in RATES.items()]
-        groups.append({"params": [self.log_gains], "lr": EXPOSURE_RATE, "name": "exposure"})
-        self.optimizer = torch.optim.Adam(groups, eps=1e-15)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer,
-            [(lambda step, g=g: 0.01 ** (step / iterations) if g["name"] == "means" else 1.0) for g in groups],
-        )
-
-    def gaussians(self) -> Gaussians:
-        return Gaussians(**self.parameters)
-
-    def step(
-        self, view: Keyframe, index: int, rasterizer: Rasterizer, depth_weight: float, ssim_weight: float
-    ) -> float:
-        rendering = rasterizer.render(self.gaussians(), view.camera, view.world_from_camera)
-        photo = torch.from_numpy(view.image).to(rendering.color).div(255.0)
-        depth = None if view.depth is None else torch.from_numpy(view.depth).to(rendering.depth)
-        counts = rendering.alpha.detach() > COVERED_ALPHA
-        if depth is not None:
-            counts = counts | depth.isfinite()
-        gains = (self.log_gains[index] - self.log_gains.mean(dim=0)).exp()
-        loss = color_loss(rendering.color * gains, photo, counts, ssim_weight)
-        if depth is not None and depth_weight > 0:
-            loss = loss + depth_weight * depth_loss(rendering.depth, rendering.alpha, depth)
-        loss = loss + EXPOSURE_PULL * self.log_gains.square().mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        self.schedule.step()
-        return loss.item()
+def _outside_free_space(
+    gaussians: Gaussians, keyframes: KeyframeSource, indices: Sequence[int], progress: Progress
+) -> Tensor:
+    """Indices of the Gaussians that no majority of keyframes looked through."""
+    space = FreeSpace(gaussians.means)
+    for done, index in enumerate(indices):
+        space.add(keyframes[index])
+        progress("carve", done + 1, len(indices))
+    return torch.nonzero(~space.is_empty())[:, 0].to(gaussians.means.device)
 
 
-def color_loss(color: Tensor, photo: Tensor, counts: Tensor, ssim_weight: float) -> Tensor:
-    """(1 - w) L1 + w (1 - SSIM) over the pixels that count; 3DGS, 2023, eq. 7 with w = 0.2."""
-    seen = torch.where(counts[..., None], color, photo)
-    l1 = (seen - photo).abs().sum() / (3 * counts.sum().clamp_min(1))
-    if ssim_weight == 0:
-        return l1
-    return (1 - ssim_weight) * l1 + ssim_weight * (1 - structural_similarity(seen, photo))
-
-
-def depth_loss(depth: Tensor, alpha: Tensor, measured: Tensor) -> Tensor:
-    """Robust mean error in metres, relative to the distance, where depth is known and the map covers."""
-    known = measured.isfinite() & (alpha.detach() > COVERED_ALPHA)
-    if not known.any():
-        return depth.sum() * 0.0
-    error = (depth[known] - measured[known]) / measured[known]
-    return torch.nn.functional.huber_loss(error, torch.zeros_like(error), delta=DEPTH_SCALE) / DEPTH_SCALE
-
-
-def psnr_report(
-    gaussians: Gaussians, keyframes: KeyframeSource, rasterizer: Rasterizer, which: Sequence[int]
-) -> dict[str, float]:
-    """How well the Gaussians predict keyframes, over pixels with alpha above 0.5.
-
-    Returns:
-        psnr: dB on raw colours, the mean over keyframes.
-        psnr_affine: dB after one gain and offset per keyframe and channel were fitted.
-        covered: the share of pixels that count.
-    """
-    raw, fitted, covered = [], [], []
-    for index in which:
-        view = keyframes[index]
+def _filled(
+    gaussians: Gaussians,
+    keyframes: KeyframeSource,
+    indices: Sequence[int],
+    rasterizer: Rasterizer,
+    seed_stride: int,
+    seed_alpha: float,
+    max_gaussians: int,
+    progress: Progress,
+) -> Gaussians:
+    """The Gaussians and, behind them, new ones on surfaces that they leave unexplained."""
+    for done, index in enumerate(indices):
+        keyframe = keyframes[index]
         with torch.no_grad():
-            rendering = rasterizer.render(gaussians, view.camera, view.world_from_camera)
-        counts = (rendering.alpha > COVERED_ALPHA).cpu().numpy()
-        covered.append(counts.mean())
-        if not counts.any():
-            continue
-        color = rendering.color.cpu().numpy()[counts].clip(0.0, 1.0)
-        photo = view.image[counts] / 255.0
-        raw.append(_psnr(color, photo))
-        fitted.append(_psnr(_affine_fitted(color, photo), photo))
-    if not raw:
-        return {"psnr": math.nan, "psnr_affine": math.nan, "covered": 0.0}
-    return {
-        "psnr": round(float(np.mean(raw)), 3),
-        "psnr_affine": round(float(np.mean(fitted)), 3),
-        "covered": round(float(np.mean(covered)), 4),
-    }
+            rendering = rasterizer.render(gaussians, keyframe.camera, keyframe.world_from_camera)
+        seeds = seed_gaussians(
+            keyframe, rendering, seed_stride=seed_stride, seed_alpha=seed_alpha, sh_degree=gaussians.sh_degree
+        )
+        room = max(max_gaussians - len(gaussians), 0)
+        seeds = seeds.select(torch.arange(min(len(seeds), room)))
+        gaussians = gaussians.joined(seeds.to(gaussians.means.device))
+        progress("fill", done + 1, len(indices), gaussians=len(gaussians))
+    return gaussians
 
 
-def _psnr(color: np.ndarray, photo: np.ndarray) -> float:
-    return float(-10.0 * np.log10(max(np.mean((color - photo) ** 2), 1e-10)))
+def _extent(keyframes: KeyframeSource, indices: Sequence[int], gaussians: Gaussians) -> float:
+    """The size of the scene in metres: how far the cameras are spread, or how far they see if that is more."""
+    centers = np.stack([keyframes[i].world_from_camera[:3, 3] for i in indices])
+    middle = centers.mean(axis=0)
+    spread = float(np.linalg.norm(centers - middle, axis=1).max())
+    sight = float(np.median(np.linalg.norm(gaussians.means.detach().cpu().numpy() - middle, axis=1)))
+    return max(spread, sight, MIN_EXTENT)
 
 
-def _affine_fitted(color: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    fitted = np.empty_like(color)
-    for channel in range(3):
-        design = np.stack([color[:, channel], np.ones(len(color))], axis=1)
-        gain, *_ = np.linalg.lstsq(design, photo[:, channel], rcond=None)
-        fitted[:, channel] = design @ gain
-    return fitted.clip(0.0, 1.0)
+def _is_sound(gaussians: Gaussians) -> Tensor:
+    """[N] bool: finite, and more than nearly transparent."""
+    is_finite = torch.stack([t.flatten(1).isfinite().all(dim=1) for t in _rows(gaussians)]).all(dim=0)
+    return is_finite & (gaussians.opacities > MIN_OPACITY)
 
 
-def _extent(means: Tensor) -> float:
-    """The radius in metres that holds nine tenths of the Gaussians."""
-    center = means.median(dim=0).values
-    return float((means - center).norm(dim=1).kthvalue(max(1, int(0.9 * len(means)))).values)
+def _rows(gaussians: Gaussians) -> list[Tensor]:
+    return [tensor.reshape(len(gaussians), -1) for tensor in gaussians.tensors().values()]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.storage.durable import disk_errors
@@ -48,7 +48,7 @@ def publish(directory: MapDirectory, semantic_map: SemanticMap) -> SemanticMap:
 
     def write(folder: Path, version: int) -> None:
         write_splat(folder / SPLAT, semantic_map.gaussians)
-        save_file(_semantics(semantic_map.levels), folder / SEMANTICS)
+        (folder / SEMANTICS).write_bytes(save(_semantics(semantic_map.levels)))
         description = _description(semantic_map, version, folder)
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, allow_nan=False))
 
