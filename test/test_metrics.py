@@ -175,6 +175,21 @@ def test_a_pixel_that_something_hides_is_not_compared() -> None:
     ]
 
 
+def test_a_pair_is_not_judged_by_the_fringe_of_a_thing_that_it_does_not_share() -> None:
+    near, far = np.full((4, 4), 1.0, np.float32), np.full((4, 4), 2.0, np.float32)
+    near[:, 3] = 2.0  # all that both views show
+    pairs = ViewPairs([CAMERA, CAMERA], [np.eye(4), np.eye(4)], [near, far])
+    with_fringe = mask("####", "###.", "###.", "###.")
+    assert pairs.consistencies([with_fringe, with_fringe & ~with_fringe]) == []
+
+
+def test_a_thing_that_one_view_lacks_counts_as_disagreement() -> None:
+    depth = np.full((4, 4), 2.0, np.float32)
+    pairs = ViewPairs([CAMERA, CAMERA], [np.eye(4), np.eye(4)], [depth, depth])
+    thing = mask("##..", "##..", "....", "....")
+    assert pairs.consistencies([thing, thing & ~thing]) == [0.0, 0.0]
+
+
 def test_unknown_depth_takes_part_in_no_pair() -> None:
     unknown = np.full((4, 4), np.nan, np.float32)
     assert len(ViewPairs([CAMERA, CAMERA], [np.eye(4), np.eye(4)], [unknown, unknown])) == 0

@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 
 SMOOTHING_SHARE = 0.03  # of the image width: the window of the mean filter (30 pixels at about 1000 in LangSplat)
 DEPTH_TOLERANCE = 0.02  # relative difference of depth up to which a pixel of one view shows in the other
+MIN_SHARED = 0.25  # share of a mask that the other view must show too for the pair to say anything about it
 MIN_PAIR_OVERLAP = 0.1  # share of a view's pixels that another must show for the two to be a pair
 
 
@@ -94,11 +95,18 @@ class ViewPairs:
         return len(self._pairs)
 
     def consistencies(self, masks: Sequence[Mask]) -> list[float]:
-        """For each pair in which either mask [H, W] covers a shared pixel, the IoU of one mask with the other's."""
+        """For each pair that sees the same part of a thing, the IoU of the one mask [H, W] with the other's.
+
+        A pair says something where a share of the mask of either view lies on shared pixels. Without that rule, two
+        views from opposite sides would be compared on the few background pixels around the thing that both see.
+        """
+        flat = [mask.ravel() for mask in masks]
+        area = [int(mask.sum()) for mask in flat]
         found = []
         for i, j, here, there in self._pairs:
-            first, second = masks[i].ravel()[here], masks[j].ravel()[there]
-            if (first | second).any():
+            first, second = flat[i][here], flat[j][there]
+            shared = ((int(first.sum()), area[i]), (int(second.sum()), area[j]))
+            if any(seen > MIN_SHARED * whole for seen, whole in shared):
                 found.append(mask_iou(first, second))
         return found
 
