@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Alpha blending of a tile's splats, forward and backward: splat by splat, a row of 16 pixels at a time.
 
-Each pixel holds its transmittance; a negative sign says that the pixel is finished. Tile buffers are flat:
-channel by channel, 256 pixels each. Nothing is shared between threads: the backward writes the gradient of each
-(tile, splat) to a place of its own, so that results never depend on timing.
+Each pixel holds its transmittance; a negative sign says that the pixel is finished. A tile's buffer is flat: row by
+row, channel by channel, 16 pixels each.
 """
 
 import math
@@ -102,7 +101,7 @@ def blend_tile(members, first, last, splats, channels, steps, left, top, transmi
             mine = select(drawn, number, broadcast(-1.0))
             store(reached, r * TILE, maximum(load(reached, r * TILE), mine))
             for c in range(num_channels):
-                at = c * PIXELS + r * TILE
+                at = (r * num_channels + c) * TILE
                 store(blend, at, fma(weight, broadcast(channels[j, c]), load(blend, at)))
 
 
@@ -132,13 +131,14 @@ def draw_tiles(counter, tile_start, members, splats, channels, steps, images, st
 def write_tile(buffer, transmittance, left, top, color, depth, alpha, features):
     """Put a tile's buffer into the images."""
     height, width = depth.shape
+    num_channels = buffer.shape[0] // PIXELS
     for y in range(top, min(top + TILE, height)):
         for x in range(left, min(left + TILE, width)):
-            p = (y - top) * TILE + x - left
-            cover = np.float32(1.0) - abs(transmittance[p])
+            cover = np.float32(1.0) - abs(transmittance[(y - top) * TILE + x - left])
+            at = (y - top) * num_channels * TILE + x - left
             alpha[y, x] = cover
-            depth[y, x] = buffer[3 * PIXELS + p] / cover if cover > 0 else np.float32(0.0)
+            depth[y, x] = buffer[at + 3 * TILE] / cover if cover > 0 else np.float32(0.0)
             for c in range(3):
-                color[y, x, c] = buffer[c * PIXELS + p]
+                color[y, x, c] = buffer[at + c * TILE]
             for c in range(features.shape[2]):
-                features[y, x, c] = buffer[(4 + c) * PIXELS + p]
+                features[y, x, c] = buffer[at + (4 + c) * TILE]

@@ -52,20 +52,22 @@ def read_tile(buffer, scratch, left, top, images, upstream):
     depth, alpha = images
     g_color, g_depth, g_alpha, g_features = upstream
     height, width = depth.shape
+    num_channels = buffer.shape[0] // PIXELS
     buffer[:] = np.float32(0.0)
     scratch[0] = np.float32(0.0)
     for y in range(top, min(top + TILE, height)):
         for x in range(left, min(left + TILE, width)):
             p = (y - top) * TILE + x - left
+            at = (y - top) * num_channels * TILE + x - left
             if alpha[y, x] > 0:
                 # The drawn depth is a mean: its gradient goes to the sum and to the cover that it is divided by.
                 g = g_depth[y, x] / alpha[y, x]
-                buffer[3 * PIXELS + p] = g
+                buffer[at + 3 * TILE] = g
                 scratch[0, p] = g_alpha[y, x] - g * depth[y, x]
             for c in range(3):
-                buffer[c * PIXELS + p] = g_color[y, x, c]
+                buffer[at + c * TILE] = g_color[y, x, c]
             for c in range(g_features.shape[2]):
-                buffer[(4 + c) * PIXELS + p] = g_features[y, x, c]
+                buffer[at + (4 + c) * TILE] = g_features[y, x, c]
 
 
 @inner
@@ -101,7 +103,7 @@ def unblend_tile(members, start, stop, splats, channels, steps, left, top, buffe
                 if wanted[0]:
                     shade = load(g_alpha, at)
                     for c in range(num_channels):
-                        shade = fma(broadcast(channels[j, c]), load(buffer, c * PIXELS + at), shade)
+                        shade = fma(broadcast(channels[j, c]), load(buffer, (r * num_channels + c) * TILE), shade)
                     hidden = load(behind, at)
                     store(behind, at, fma(weight, shade, hidden))
                     slope = select(is_clamped, zero, alpha * (hidden * inverse - front * shade))
@@ -120,12 +122,12 @@ def unblend_tile(members, start, stop, splats, channels, steps, left, top, buffe
         for c in range(first_channel, last_channel, 4):
             a, b, d, e = zero, zero, zero, zero
             for r in range(low, high + 1):
-                at = c * PIXELS + r * TILE
+                at = (r * num_channels + c) * TILE
                 weight = load(weights, r * TILE)
                 a = fma(weight, load(buffer, at), a)
-                b = fma(weight, load(buffer, at + PIXELS), b)
-                d = fma(weight, load(buffer, at + 2 * PIXELS), d)
-                e = fma(weight, load(buffer, at + 3 * PIXELS), e)
+                b = fma(weight, load(buffer, at + TILE), b)
+                d = fma(weight, load(buffer, at + 2 * TILE), d)
+                e = fma(weight, load(buffer, at + 3 * TILE), e)
             places[place, MOMENTS + c] = total(a)
             places[place, MOMENTS + c + 1] = total(b)
             places[place, MOMENTS + c + 2] = total(d)

@@ -65,11 +65,10 @@ class Splats:
 def prepare(crew: Crew, parameters: tuple[Array, ...], features: Array, view: View) -> Splats:
     """Project Gaussians, given as stored, sort them by depth and into tiles."""
     means, quats, log_scales, logits, sh = parameters
-    with np.errstate(over="ignore"):
-        parameters = (means, quats, np.exp(log_scales), 1.0 / (1.0 + np.exp(-logits)), sh)
+    activated: tuple[Array, ...] = (means, quats, np.exp(log_scales), _sigmoid(logits), sh)
     n, c = features.shape
     splats, shades, visible = np.empty((n, 8), np.float32), np.empty((n, 4), np.float32), np.zeros(n, np.bool_)
-    crew.run(project, parameters, view.view, view.center, view.pinhole, splats, shades, visible)
+    crew.run(project, activated, view.view, view.center, view.pinhole, splats, shades, visible)
     order = drawing_order(visible, np.ascontiguousarray(splats[:, SPLAT_Z]))
     m, p = len(order), CHANNEL_GROUP * (1 + -(-c // CHANNEL_GROUP))
     sorted_splats, channels = np.empty((m, 8), np.float32), np.empty((m, p), np.float32)
@@ -86,8 +85,13 @@ def prepare(crew: Crew, parameters: tuple[Array, ...], features: Array, view: Vi
         place_start=place_start,
         places=places,
         visible=visible,
-        parameters=parameters,
+        parameters=activated,
     )
+
+
+def _sigmoid(logits: Array) -> Array:
+    with np.errstate(over="ignore"):  # 1 / (1 + inf) is the 0 that is meant
+        return np.reciprocal(1.0 + np.exp(-logits), dtype=np.float32)
 
 
 def as_arrays(tensors: tuple[Tensor, ...]) -> tuple[Array, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import get_num_threads, types
 
 from ccl_lgs_ros.rendering.compiled import intrinsic
 
@@ -33,14 +33,19 @@ class Crew:
     """A few threads that run one kernel together; it may be called from any thread at any time."""
 
     def __init__(self, num_threads: int = 0) -> None:
-        """`num_threads` 0 takes every core that the process may use."""
-        self.num_threads = num_threads or len(os.sched_getaffinity(0))
-        self._pool = ThreadPoolExecutor(max(self.num_threads - 1, 1), thread_name_prefix="rasterizer")
+        """`num_threads` 0 takes every core that the process may use, or NUMBA_NUM_THREADS where that is set."""
+        self.num_threads = num_threads or get_num_threads()
+        self._pool, self._process = self._make_pool()
 
     def run(self, kernel: Callable[..., None], *args: Any) -> None:
         """Call kernel(counter, *args) in every thread and wait for all; the kernel takes tickets off the counter."""
+        if self._process != os.getpid():  # threads stay behind in a fork
+            self._pool, self._process = self._make_pool()
         counter = np.zeros(1, np.int64)
         others = [self._pool.submit(kernel, counter, *args) for _ in range(self.num_threads - 1)]
         kernel(counter, *args)
         for other in others:
             other.result()
+
+    def _make_pool(self) -> tuple[ThreadPoolExecutor, int]:
+        return ThreadPoolExecutor(max(self.num_threads - 1, 1), thread_name_prefix="rasterizer"), os.getpid()
