@@ -41,7 +41,8 @@ def _at(x: float, y: float, z: float) -> Floats:
     return rigid(np.eye(3), np.array([x, y, z]))
 
 
-def _block(name: str, size: tuple[float, float, float], at: tuple[float, float, float], **more: object) -> Part:
+def block(name: str, size: tuple[float, float, float], at: tuple[float, float, float], **more: object) -> Part:
+    """A box of a size [3], its middle at a place [3], metres."""
     return Part(name=name, solid=CuboidSolid(np.array(size) / 2), thing_from_part=_at(*at), **more)  # type: ignore[arg-type]
 
 
@@ -73,8 +74,8 @@ def box(random: np.random.Generator) -> list[Part]:
     width, depth, height = random.uniform(0.16, 0.3), random.uniform(0.14, 0.22), random.uniform(0.12, 0.26)
     lid = 0.035
     return [
-        _block("body", (width, depth, height - lid), (0, 0, (height - lid) / 2)),
-        _block("lid", (width + 0.012, depth + 0.012, lid), (0, 0, height - lid / 2), shade=1.06),
+        block("body", (width, depth, height - lid), (0, 0, (height - lid) / 2)),
+        block("lid", (width + 0.012, depth + 0.012, lid), (0, 0, height - lid / 2), shade=1.06),
     ]
 
 
@@ -89,10 +90,10 @@ def book(random: np.random.Generator) -> list[Part]:
     width, depth, height = random.uniform(0.2, 0.26), random.uniform(0.27, 0.34), random.uniform(0.05, 0.08)
     cover = 0.3 * height  # thick boards, so that the colour shows from the side, too
     return [
-        _block("cover", (width, depth, cover), (0, 0, cover / 2)),
-        _block("pages", (width - 0.02, depth - 0.02, height - 2 * cover), (0.006, 0, height / 2), paint=PAPER),
-        _block("spine", (0.014, depth, height), (-width / 2 + 0.007, 0, height / 2)),
-        _block("front", (width, depth, cover), (0, 0, height - cover / 2)),
+        block("cover", (width, depth, cover), (0, 0, cover / 2)),
+        block("pages", (width - 0.02, depth - 0.02, height - 2 * cover), (0.006, 0, height / 2), paint=PAPER),
+        block("spine", (0.014, depth, height), (-width / 2 + 0.007, 0, height / 2)),
+        block("front", (width, depth, cover), (0, 0, height - cover / 2)),
     ]
 
 
@@ -128,10 +129,10 @@ def chair(random: np.random.Generator) -> list[Part]:
     """A chair: seat, back and four legs."""
     width, seat, height = random.uniform(0.4, 0.46), random.uniform(0.4, 0.46), random.uniform(0.78, 0.9)
     leg, reach = 0.05, width / 2 - 0.03
-    legs = [_block("leg", (leg, leg, seat), (x * reach, y * reach, seat / 2)) for x in (-1, 1) for y in (-1, 1)]
+    legs = [block("leg", (leg, leg, seat), (x * reach, y * reach, seat / 2)) for x in (-1, 1) for y in (-1, 1)]
     return [
-        _block("seat", (width, width, 0.05), (0, 0, seat)),
-        _block("back", (0.045, width, height - seat), (-width / 2 + 0.0225, 0, (height + seat) / 2)),
+        block("seat", (width, width, 0.05), (0, 0, seat)),
+        block("back", (0.045, width, height - seat), (-width / 2 + 0.0225, 0, (height + seat) / 2)),
         *legs,
     ]
 
