@@ -80,22 +80,9 @@ def make_scene(
         if part.exists():
             raise CclLgsError(f"{part} exists already; remove it or make the scene elsewhere")
     scene = make_room_scene(seed, width=width, height=height, path=path)
-    moments = scene.moments(num_frames)
-    held_out = moments[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
-    total, views = num_frames + len(held_out), []
     root.mkdir(parents=True, exist_ok=True)
     with BagWriter(root / "bag", storage=storage) as bag:
-        _write_transforms(bag, scene)
-        for index, seconds in enumerate(moments):
-            frame = scene.frame(seconds)
-            _write_frame(bag, frame, image_transport)
-            if index % LABEL_EVERY == FIRST_LABEL:
-                views.append(_labelled(f"frame_{index:04d}", frame, scene.room, stamp_of(seconds)))
-            progress("render", index + 1, total)
-    for index, seconds in enumerate(held_out):
-        frame = scene.frame(seconds, scene.held_out_pose(seconds))
-        views.append(_labelled(f"held_out_{index:04d}", frame, scene.room, None))
-        progress("render", num_frames + index + 1, total)
+        views = _record(bag, scene, num_frames, image_transport, progress)
     absent = scene.absent_prompts()
     write_evaluation_set(root / "eval", views, absent, truths(scene.room))
     return SceneReport(
@@ -106,6 +93,27 @@ def make_scene(
         prompts=scene.room.categories,
         absent=absent,
     )
+
+
+def _record(
+    bag: BagWriter, scene: Scene, num_frames: int, image_transport: str, progress: Progress
+) -> list[ViewToWrite]:
+    """Write the recording; returns the labelled views of it and of places beside its path."""
+    moments, views = scene.moments(num_frames), []
+    held_out = moments[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
+    total = num_frames + len(held_out)
+    _write_transforms(bag, scene)
+    for index, seconds in enumerate(moments):
+        frame = scene.frame(seconds)
+        _write_frame(bag, frame, image_transport)
+        if index % LABEL_EVERY == FIRST_LABEL:
+            views.append(_labelled(f"frame_{index:04d}", frame, scene.room, stamp_of(seconds)))
+        progress("render", index + 1, total)
+    for index, seconds in enumerate(held_out):
+        frame = scene.frame(seconds, scene.held_out_pose(seconds))
+        views.append(_labelled(f"held_out_{index:04d}", frame, scene.room, None))
+        progress("render", num_frames + index + 1, total)
+    return views
 
 
 def stamp_of(seconds: float) -> int:
