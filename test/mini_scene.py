@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scene of boxes covered with Gaussians, and votes made up as views of it, without any rendering."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -131,3 +134,17 @@ def codebook_of(entries: Tensor) -> Codebook:
 def partition(label: Tensor) -> set[frozenset[int]]:
     """The sets of places that share a label, whatever the labels are called."""
     return {frozenset(torch.nonzero(label == x)[:, 0].tolist()) for x in label.unique() if x != NONE}
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Processor time of one thread, the best of three: what else the machine does plays little part."""
+    threads, seconds = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    try:
+        for _ in range(3):
+            began = time.process_time()
+            work()
+            seconds.append(time.process_time() - began)
+    finally:
+        torch.set_num_threads(threads)
+    return min(seconds)
