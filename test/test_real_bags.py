@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What real cameras see, mapped and asked: an overexposed shelf with sparse depth, a kitchen with unregistered depth."""
+"""What real cameras see, mapped and asked: a shelf with sparse depth, a kitchen with unregistered depth."""
 
 import json
 from pathlib import Path
