@@ -27,6 +27,12 @@ SOLIDS = {
 }
 
 
+def rays_around(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    origin = random.normal(size=3)
+    origin *= 1.5 / np.linalg.norm(origin)
+    return origin, random.uniform(-0.35, 0.35, (400, 3)) - origin
+
+
 @pytest.mark.parametrize("name", SOLIDS)
 def test_rays_meet_a_solid_on_its_surface_from_outside(name: str) -> None:
     """A hit is where walking along the ray first gets inside, found here by walking in small steps."""

@@ -23,12 +23,6 @@ def scene() -> Scene:
     return make_room_scene(0, width=160, height=120)
 
 
-def rays_around(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    origin = random.normal(size=3)
-    origin *= 1.5 / np.linalg.norm(origin)
-    return origin, random.uniform(-0.35, 0.35, (400, 3)) - origin
-
-
 def test_skipping_far_shapes_changes_no_pixel(scene: Scene) -> None:
     """The picture that tries only the pixels near a shape equals the one that tries every shape on every pixel."""
     pose = scene.drive.world_from_camera(3.0)
