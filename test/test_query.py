@@ -101,6 +101,16 @@ def test_an_over_segmented_top_belongs_to_its_box():
     assert len(ask(scene((front, RED), (side, RED), *parts)).instances) == 1
 
 
+def test_a_rim_along_the_front_of_a_box_belongs_to_it():
+    front, rim = face((0, 0, 0), (0.2, 0, 0), (0, 0, 0.2)), face((0, 0, 0.2), (0.2, 0, 0), (0, 0, 0.02))
+    assert len(ask(scene((front, RED), (rim, RED))).instances) == 1
+
+
+def test_two_narrow_spines_side_by_side_are_two():
+    left, right = face((0, 0, 0), (0.03, 0, 0), (0, 0, 0.2)), face((0.03, 0, 0), (0.03, 0, 0), (0, 0, 0.2))
+    assert len(ask(scene((left, RED), (right, RED))).instances) == 2
+
+
 def test_touching_parts_that_look_different_are_two_things():
     front, side = face((0, 0, 0), (0.2, 0, 0), (0, 0, 0.2)), face((0, 0.01, 0), (0, 0.15, 0), (0, 0, 0.2))
     found = ask(scene((front, RED), (side, BLUE)), relevancy={"wp": torch.tensor([0.9, 0.8])})

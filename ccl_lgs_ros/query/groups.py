@@ -7,7 +7,7 @@ The rule, in order:
    (depth has holes, and things are half hidden).
 2. Pieces of two tracks that touch and look alike are one thing when their extents interlock (half of the smaller lies
    inside the other's box), when they are faces that meet at an angle along most of the smaller one's side (the front
-   and the side of a box), or when one is a speck on the other.
+   and the side of a box), when the smaller is a narrow strip along the other (a rim, a lid), or a mere speck on it.
 3. All else is several things: what does not touch, and equal things side by side that all views kept apart.
 """
 
@@ -26,6 +26,7 @@ CELLS_OUT = (
 ALIKE_COSINE = 0.8  # language of touching pieces of one thing: light and view change less than that
 GAP = 0.15  # metres that a track's piece may lie from its main piece: what is hidden or not measured in between
 INTERLOCKED = 0.5  # share of the smaller piece inside the other's box
+CLINGS, STRIP = 0.5, 1.0 / 3.0  # share of a strip's cells that touch the other piece; its size, as a share of that
 SPECK = 0.1  # size of a speck, as a share of what it lies on
 FACE_ANGLE = np.radians(30.0)  # between the normals of two faces of one thing
 FACE_CONTACT = 0.5  # share of the smaller face's side along which two faces meet
@@ -119,12 +120,13 @@ def _joined(
 ) -> NDArray[np.int64]:
     """The touching pairs of pieces [p, 2] that are one thing."""
     size = np.bincount(piece)
-    is_speck = size[touching[:, 0]] <= SPECK * size[touching[:, 1]]
-    shapes = {p: cells[piece == p] for p in np.unique(touching[~is_speck, :2]).tolist()}
+    ratio, contact_share = size[touching[:, 0]] / size[touching[:, 1]], touching[:, 2] / size[touching[:, 0]]
+    hangs_on = (ratio <= SPECK) | ((ratio <= STRIP) & (contact_share >= CLINGS))
+    shapes = {p: cells[piece == p] for p in np.unique(touching[~hangs_on, :2]).tolist()}
     boxes = {p: upright_box(points, up) for p, points in shapes.items()}
     planes = {p: _plane(points) for p, points in shapes.items()}
-    is_one = is_speck.copy()
-    for i in np.flatnonzero(~is_speck):
+    is_one = hangs_on.copy()
+    for i in np.flatnonzero(~hangs_on):
         small, large, contact = touching[i].tolist()
         interlock = max(
             share_inside(boxes[large], shapes[small], distance / 2.0),
