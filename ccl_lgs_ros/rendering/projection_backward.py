@@ -51,25 +51,7 @@ def splat_gradients(counter, order, place_start, places, gradients, parameters, 
                     g_features[i, c] = row[MOMENTS + 4 + c]
             mean = (means[i, 0], means[i, 1], means[i, 2])
             if wanted[1] or (wanted[0] and sh.shape[1] > 1):
-                x, y, z, nearness = direction_to(mean, center)
-                values = basis(x, y, z)
-                for s in range(sh.shape[1]):
-                    lobes[s] = 0.0
-                for c in range(3):
-                    color = 0.5
-                    for s in range(sh.shape[1]):
-                        color += values[s] * sh[i, s, c]
-                    if color > 0.0:
-                        for s in range(sh.shape[1]):
-                            lobes[s] += sh[i, s, c] * row[MOMENTS + c]
-                            if wanted[1]:
-                                g_sh[i, s, c] = values[s] * row[MOMENTS + c]
-                if wanted[0] and sh.shape[1] > 1:
-                    gx, gy, gz = direction_gradient(x, y, z, lobes)
-                    radial = gx * x + gy * y + gz * z
-                    g_means[i, 0] += (gx - radial * x) * nearness
-                    g_means[i, 1] += (gy - radial * y) * nearness
-                    g_means[i, 2] += (gz - radial * z) * nearness
+                shade_gradient(i, mean, center, row, sh, lobes, wanted, g_means, g_sh)
             if wanted[0]:
                 quat = (quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3])
                 scale = (scales[i, 0], scales[i, 1], scales[i, 2])
@@ -82,6 +64,30 @@ def splat_gradients(counter, order, place_start, places, gradients, parameters, 
                     g_quats[i, k] = g_quat[k]
                 g_logits[i] = -row[0] * (1.0 - opacities[i])
         start = take_ticket(counter) * BATCH
+
+
+@inner
+def shade_gradient(i, mean, center, row, sh, lobes, wanted, g_means, g_sh):
+    """Add the gradients of the colour of one Gaussian: in its coefficients, and in its position by their direction."""
+    x, y, z, nearness = direction_to(mean, center)
+    values = basis(x, y, z)
+    for s in range(sh.shape[1]):
+        lobes[s] = 0.0
+    for c in range(3):
+        color = 0.5
+        for s in range(sh.shape[1]):
+            color += values[s] * sh[i, s, c]
+        if color > 0.0:
+            for s in range(sh.shape[1]):
+                lobes[s] += sh[i, s, c] * row[MOMENTS + c]
+                if wanted[1]:
+                    g_sh[i, s, c] = values[s] * row[MOMENTS + c]
+    if wanted[0] and sh.shape[1] > 1:
+        gx, gy, gz = direction_gradient(x, y, z, lobes)
+        radial = gx * x + gy * y + gz * z
+        g_means[i, 0] += (gx - radial * x) * nearness
+        g_means[i, 1] += (gy - radial * y) * nearness
+        g_means[i, 2] += (gz - radial * z) * nearness
 
 
 @inner
