@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -41,7 +42,13 @@ STATES = {
     "ready": MapStatus.STATE_READY,
     "error": MapStatus.STATE_ERROR,
 }
-STAGE_SPANS = {"keyframes": (0.0, 0.4), "optimise": (0.4, 0.8), "register": (0.8, 1.0)}  # of a build, for progress
+STAGE_SPANS = {  # of a build, for progress
+    "keyframes": (0.0, 0.4),
+    "carve": (0.4, 0.45),
+    "fill": (0.45, 0.5),
+    "optimize": (0.5, 0.8),
+    "register": (0.8, 1.0),
+}
 
 
 class TrainingNode(AutostartNode):
@@ -59,13 +66,18 @@ class TrainingNode(AutostartNode):
         self._goal_job = 0
         self._progress = 0.0
         self._is_cancel_sent = False
+        self._told: Report | None = None  # the newest report that became feedback
         self._log = RosHandler(self.get_logger())
         self._status = StatusPublisher(self)
         logger = self.get_logger()
         self.create_timer(TICK, guarded(logger, "tick", self._tick))
-        self.create_service(SaveMap, "~/save_map", self._service("save_map", self._save_map))
-        self.create_service(LoadMap, "~/load_map", self._service("load_map", self._load_map))
-        self.create_service(Trigger, "~/reset", self._service("reset", self._reset))
+        waiting = MutuallyExclusiveCallbackGroup()  # one that waits holds up no timer
+        for kind, name, work in (
+            (SaveMap, "save_map", self._save_map),
+            (LoadMap, "load_map", self._load_map),
+            (Trigger, "reset", self._reset),
+        ):
+            self.create_service(kind, f"~/{name}", self._service(name, work), callback_group=waiting)
         self._action = ActionServer(
             self,
             BuildMap,
@@ -194,8 +206,9 @@ class TrainingNode(AutostartNode):
         if handle.is_cancel_requested and not self._is_cancel_sent:
             self._is_cancel_sent = True
             self.supervisor.cancel(self._goal_job)
-        if report.job != self._goal_job or not report.stage:
+        if report is self._told or report.job != self._goal_job or not report.stage:
             return
+        self._told = report
         share = report.done / report.total if report.total else 0.0
         begin, end = STAGE_SPANS.get(report.stage, (self._progress, self._progress))
         self._progress = max(self._progress, begin + share * (end - begin))
