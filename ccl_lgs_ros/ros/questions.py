@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.answers import Answer, Instance
 from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import ConfigError, EncoderMismatchError, PromptError, TransformError
@@ -14,7 +15,7 @@ from ccl_lgs_ros.geometry import invert_rigid, transform_points
 from ccl_lgs_ros.ros.conversions import transform_of, xyz
 from ccl_lgs_ros.ros.map_reader import MapReader, NoMapError
 from ccl_lgs_ros.srv import SemanticQuery
-from ccl_lgs_ros.structures import Answer, Instance, SemanticMap
+from ccl_lgs_ros.structures import SemanticMap
 
 LEVELS = {"": "auto", "auto": "auto", "whole": "wp", "part": "sp", "wp": "wp", "sp": "sp"}
 ALL_INSTANCES = 1000  # where a region or a distance decides which of them count

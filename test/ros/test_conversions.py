@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage, PointField
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
+from ccl_lgs_ros.answers import Box, Instance
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.geometry import rigid, transform_points
 from ccl_lgs_ros.ingest.depth import decode_depth
@@ -34,7 +35,7 @@ from ccl_lgs_ros.ros.conversions import (
     quaternion_message,
     transform_of,
 )
-from ccl_lgs_ros.structures import Box, Gaussians, Instance
+from ccl_lgs_ros.structures import Gaussians
 
 CAMERA = Camera(width=64, height=48, fx=50.0, fy=51.0, cx=32.5, cy=24.0)
 HEADER = Header(frame_id="map")
