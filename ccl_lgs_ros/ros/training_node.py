@@ -20,6 +20,7 @@ from ccl_lgs_ros.action import BuildMap
 from ccl_lgs_ros.config import MapConfig, options
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.msg import MapStatus
+from ccl_lgs_ros.ros.build_messages import build_of, feedback_of, result_of
 from ccl_lgs_ros.ros.guards import guarded, log_error, sentence
 from ccl_lgs_ros.ros.lifecycle import AutostartNode
 from ccl_lgs_ros.ros.log_bridge import RosHandler
@@ -28,7 +29,7 @@ from ccl_lgs_ros.ros.spinning import run_node
 from ccl_lgs_ros.ros.status import StatusPublisher
 from ccl_lgs_ros.ros.supervisor import Supervisor
 from ccl_lgs_ros.ros.training_options import TrainingNodeOptions
-from ccl_lgs_ros.ros.worker_messages import Build, Finished, Report, Reset, Save, Settings
+from ccl_lgs_ros.ros.worker_messages import Finished, Report, Reset, Save, Settings
 from ccl_lgs_ros.srv import LoadMap, SaveMap
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -41,13 +42,6 @@ STATES = {
     "training": MapStatus.STATE_TRAINING,
     "ready": MapStatus.STATE_READY,
     "error": MapStatus.STATE_ERROR,
-}
-STAGE_SPANS = {  # of a build, for progress
-    "keyframes": (0.0, 0.4),
-    "carve": (0.4, 0.45),
-    "fill": (0.45, 0.5),
-    "optimize": (0.5, 0.8),
-    "register": (0.8, 1.0),
 }
 
 
@@ -160,20 +154,12 @@ class TrainingNode(AutostartNode):
 
     async def _build_map(self, handle: Any) -> BuildMap.Result:
         self._goal, self._progress, self._is_cancel_sent = handle, 0.0, False
-        request: BuildMap.Goal = handle.request
         ended: Future = Future()
         try:
             if self.supervisor is None:
                 raise MapError("the node is not active; activate it")
             self._goal_job = self.supervisor.ask(
-                Build(
-                    job=0,
-                    from_scratch=request.from_scratch,
-                    refine=request.refine,
-                    iterations=request.iterations,
-                    min_keyframes=request.min_keyframes,
-                    max_duration=request.max_duration,
-                ),
+                build_of(handle.request),
                 ended.set_result,
             )
             return self._result(handle, await ended)
@@ -189,14 +175,7 @@ class TrainingNode(AutostartNode):
         if finished.error_code == "CANCELED" and not handle.is_cancel_requested:
             end = handle.abort
         end()
-        known = BuildMap.Result.get_fields_and_field_types()
-        return BuildMap.Result(
-            success=finished.error_code == "OK",
-            error_code=getattr(BuildMap.Result, finished.error_code),
-            message=finished.message,
-            partial=finished.partial,
-            **{name: value for name, value in finished.fields.items() if name in known},
-        )
+        return result_of(finished)
 
     def _follow_goal(self, report: Report | None) -> None:
         """Pass on a request to cancel, and what the worker says of the goal's job."""
@@ -209,22 +188,9 @@ class TrainingNode(AutostartNode):
         if report is self._told or report.job != self._goal_job or not report.stage:
             return
         self._told = report
-        share = report.done / report.total if report.total else 0.0
-        begin, end = STAGE_SPANS.get(report.stage, (self._progress, self._progress))
-        self._progress = max(self._progress, begin + share * (end - begin))
-        handle.publish_feedback(
-            BuildMap.Feedback(
-                stage=report.stage,
-                progress=self._progress,
-                stage_progress=share,
-                iteration=report.done,
-                iterations_total=report.total,
-                loss=report.loss,
-                psnr=report.psnr,
-                num_gaussians=report.num_gaussians,
-                eta=-1.0,
-            )
-        )
+        feedback = feedback_of(report, self._progress)
+        self._progress = feedback.progress
+        handle.publish_feedback(feedback)
 
     def _service(self, what: str, work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """A coroutine callback whose exceptions become a failed response."""

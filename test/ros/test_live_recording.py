@@ -86,20 +86,12 @@ def test_live_topics_give_the_map_that_the_recording_gives(client, start, shared
 
     client.until(answered, 120, "an answer while the map grows")
     assert early[-1].map_version >= 1
-    decided = lambda: (
-        sum(
-            getattr(status("keyframe_node"), f"frames_{name}")
-            for name in (
-                "skipped_motion",
-                "skipped_blur",
-                "dropped_tf",
-                "dropped_sync",
-                "dropped_depth",
-                "dropped_queue",
-            )
-        )
-        + status("keyframe_node").keyframes
-    )
+
+    def decided() -> int:
+        now, dropped = status("keyframe_node"), ("tf", "sync", "depth", "queue")
+        counts = [now.keyframes, now.frames_skipped_motion, now.frames_skipped_blur]
+        return sum(counts) + sum(getattr(now, f"frames_dropped_{reason}") for reason in dropped)
+
     client.until(lambda: decided() == 60, 60, "every image is decided on")
 
     config = updated(MapConfig(), SETTINGS)
