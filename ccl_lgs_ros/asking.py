@@ -6,13 +6,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.backends import create_part
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.query.answer import answer
-from ccl_lgs_ros.structures import NONE, Answer, SemanticMap
+from ccl_lgs_ros.structures import NONE, SemanticMap
 
 MAX_PROMPT_WORDS = 64  # a prompt names one thing; more is a mistake or an attack
 MIN_SHOWN_ALPHA = 0.1  # a pixel under this rendered alpha shows nothing

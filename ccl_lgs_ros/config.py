@@ -243,7 +243,8 @@ def _converted(name: str, current: Any, value: Any) -> Any:
         if kind is float and isinstance(value, bool):
             raise ValueError
         if kind is tuple:
-            numbers = tuple(float(x) for x in value)
+            items: Any = value
+            numbers = tuple(float(x) for x in items)
             if len(numbers) != len(current):
                 raise ValueError
             return numbers

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.backends import create_part
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import MapError
@@ -19,7 +20,7 @@ from ccl_lgs_ros.scoring import evaluate_map
 from ccl_lgs_ros.showing import answer_json, best_view_picture, write_picture
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
-from ccl_lgs_ros.structures import Answer, SemanticMap
+from ccl_lgs_ros.structures import SemanticMap
 
 MARK = "made-by-ccl-lgs-demo"  # a folder with this file in it may be made anew
 SHOWN_VIEWS = 4

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.answers import Box
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.geometry import invert_rigid, transform_points
-from ccl_lgs_ros.structures import Box
 
 Image = NDArray[Any]  # [H, W, 3] uint8
 

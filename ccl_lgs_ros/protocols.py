@@ -11,18 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ccl_lgs_ros.answers import Prompt
 from ccl_lgs_ros.camera import Camera, Keyframe
-from ccl_lgs_ros.structures import (
-    Codebook,
-    Gaussians,
-    MaskProposals,
-    Prompt,
-    Rendering,
-    Segments,
-    Tracks,
-    Votes,
-    VoteTable,
-)
+from ccl_lgs_ros.structures import Codebook, Gaussians, MaskProposals, Rendering, Segments, Tracks, Votes, VoteTable
 
 
 class Progress(Protocol):

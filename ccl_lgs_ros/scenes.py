@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.answers import Box
 from ccl_lgs_ros.errors import CclLgsError
 from ccl_lgs_ros.geometry import invert_rigid, rigid
 from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.storage.bag_writer import BagWriter
 from ccl_lgs_ros.storage.evaluation_set import LabelledView, ObjectTruth
 from ccl_lgs_ros.storage.evaluation_writer import ViewToWrite, write_evaluation_set
-from ccl_lgs_ros.structures import Box
 from ccl_lgs_ros.synthetic.drive import LINK_FROM_OPTICAL
 from ccl_lgs_ros.synthetic.room import Room, about_z
 from ccl_lgs_ros.synthetic.scene import RoomFrame, Scene, make_room_scene

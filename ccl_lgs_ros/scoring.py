@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.backends import create_part
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
@@ -20,7 +21,7 @@ from ccl_lgs_ros.pipeline import answer_view, create_encoder, query_map
 from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.storage.bag import Bag
 from ccl_lgs_ros.storage.evaluation_set import read_evaluation_set
-from ccl_lgs_ros.structures import Answer, SemanticMap
+from ccl_lgs_ros.structures import SemanticMap
 
 __all__ = ["MapSubject", "Scores", "evaluate_bag", "evaluate_map"]
 

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ccl_lgs_ros.answers import Answer, Instance
 from ccl_lgs_ros.backends import create_part
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
@@ -15,7 +16,7 @@ from ccl_lgs_ros.geometry import quat_from_rotation
 from ccl_lgs_ros.pictures import Image, beside, captioned, heat, rendered_color, with_box, with_mask
 from ccl_lgs_ros.pipeline import answer_view, create_encoder
 from ccl_lgs_ros.protocols import KeyframeSource
-from ccl_lgs_ros.structures import Answer, Instance, SemanticMap
+from ccl_lgs_ros.structures import SemanticMap
 
 VIEWS_TRIED = 24  # keyframes, evenly spread, among which the best view is looked for
 TRIED_WIDTH = 160  # pixels; enough to see which view shows most of an instance

@@ -6,11 +6,9 @@ C feature channels, H W image rows and columns.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 LEVELS = ("sp", "wp")  # subpart-part, whole-part
@@ -225,12 +223,7 @@ class VoteTable:
     def grown(self, num_gaussians: int) -> "VoteTable":
         """The same table with empty rows for Gaussians that were appended."""
         more = VoteTable.empty(num_gaussians - self.track.shape[0], self.track.shape[1])
-        return VoteTable(
-            track=torch.cat([self.track, more.track]),
-            weight=torch.cat([self.weight, more.weight]),
-            lost=torch.cat([self.lost, more.lost]),
-            visibility=torch.cat([self.visibility, more.visibility]),
-        )
+        return VoteTable(**{f.name: torch.cat([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -304,56 +297,3 @@ class SemanticMap:
                     f"levels[{name!r}]: expected {len(self.gaussians)} Gaussians, "
                     f"got {level.track_of_gaussian.shape[0]}"
                 )
-
-    def with_version(self, version: int) -> "SemanticMap":
-        """The same map under another version."""
-        return replace(self, version=version)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Prompt:
-    """A text as the encoder understood it."""
-
-    text: str
-    feature: Tensor  # [D] unit, or zeros where nothing was understood
-    unknown_words: tuple[str, ...] = ()
-    encoder: str = ""
-
-    @property
-    def is_understood(self) -> bool:
-        return bool(self.feature.any())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Box:
-    """An oriented box in the world: world_from_box turns its axes, size runs along them."""
-
-    center: NDArray[np.float64]  # [3] metres
-    rotation: NDArray[np.float64]  # [3, 3] world_from_box
-    size: NDArray[np.float64]  # [3] metres, full lengths
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Instance:
-    """One thing that matched a prompt."""
-
-    id: int  # the track that most of its Gaussians belong to
-    level: str
-    score: float  # relevancy in [0, 1]
-    centroid: NDArray[np.float64]  # [3] metres, world
-    box: Box
-    gaussian_ids: Tensor  # [n] int64, valid for the map's version only
-    entry: int = NONE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Answer:
-    """What a map says to a prompt; an absent thing has no instances and a best score below the threshold."""
-
-    prompt: Prompt
-    instances: tuple[Instance, ...]  # best first
-    best_score: float
-    threshold: float
-    level: str
-    map_version: int
-    message: str

@@ -65,7 +65,7 @@ def gaussians(count: int = 30) -> Gaussians:
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_a_part_asks_only_for_options_of_its_group(kind: str, name: str) -> None:
-    known = {field for field in GROUPS[kind].__dataclass_fields__}
+    known = set(GROUPS[kind].__dataclass_fields__)
     wanted = inspect.signature(part_class(kind, name)).parameters
     for option in wanted.values():
         assert option.name in known, f"{name} wants {option.name}"

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ccl_lgs_ros.answers import Box
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.errors import EvaluationError
 from ccl_lgs_ros.geometry import rigid, rotation_from_quat
 from ccl_lgs_ros.storage.evaluation_set import EvaluationSet, LabelledView, ObjectTruth, read_evaluation_set
 from ccl_lgs_ros.storage.evaluation_writer import ViewToWrite, write_evaluation_set
 from ccl_lgs_ros.storage.polygons import mask_of_polygons, polygons_of_mask
-from ccl_lgs_ros.structures import Box
 
 CAMERA = Camera(width=32, height=24, fx=30.0, fy=31.0, cx=15.5, cy=12.5)
 TURN = rotation_from_quat(np.array([0.5, 0.5, -0.5, 0.5]))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.answers import Answer, Box, Instance, Prompt
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.evaluation.boxes import box_iou, corners, intersection_volume
 from ccl_lgs_ros.evaluation.metrics import (
@@ -24,7 +25,6 @@ from ccl_lgs_ros.evaluation.metrics import (
 )
 from ccl_lgs_ros.evaluation.protocols import fixed_threshold
 from ccl_lgs_ros.geometry import rigid, rotation_from_quat
-from ccl_lgs_ros.structures import Answer, Box, Instance, Prompt
 
 CAMERA = Camera(width=4, height=4, fx=4.0, fy=4.0, cx=2.0, cy=2.0)
 KEYS = {

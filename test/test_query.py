@@ -8,10 +8,11 @@ from mini_scene import BLUE, GREEN, RED, Mapper, box_surface, codebook_of, cpu_s
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ccl_lgs_ros.answers import Answer, Prompt
 from ccl_lgs_ros.query.answer import answer, index_map
 from ccl_lgs_ros.query.boxes import level_axes, share_inside, upright_box
 from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_gaussians, relevancy_of_tracks
-from ccl_lgs_ros.structures import LEVELS, NONE, Answer, Prompt, SemanticLevel, SemanticMap
+from ccl_lgs_ros.structures import LEVELS, NONE, SemanticLevel, SemanticMap
 
 UNDERSTOOD = Prompt(text="red thing", feature=RED)
 
@@ -63,7 +64,14 @@ def test_the_box_and_the_centroid_of_an_instance_lie_where_the_thing_is():
     instance = ask(scene((red, RED))).instances[0]
     np.testing.assert_allclose(instance.box.center, [1.0, 2.0, 0.15], atol=0.01)
     np.testing.assert_allclose(instance.box.size, [0.4, 0.2, 0.3], atol=0.015)
-    np.testing.assert_allclose(instance.centroid[:2], [1.0, 2.0], atol=0.05)
+    np.testing.assert_allclose(instance.centroid, [1.0, 2.0, 0.15], atol=0.02)
+
+
+def test_the_centroid_of_a_thing_seen_from_one_side_is_not_drawn_to_the_viewer():
+    whole = box_surface((1.0, 2.0, 0.15), (0.4, 0.2, 0.3))
+    seen = whole[~((whole[:, 1] > 2.09) | (whole[:, 0] > 1.19))]  # the far sides were out of sight
+    centroid = ask(scene((seen, RED))).instances[0].centroid
+    assert np.linalg.norm(centroid - [1.0, 2.0, 0.15]) < np.linalg.norm(np.median(seen, axis=0) - [1.0, 2.0, 0.15]) / 2
 
 
 def test_two_things_of_one_colour_20_cm_apart_are_two():

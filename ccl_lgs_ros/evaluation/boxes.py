@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
 
-from ccl_lgs_ros.structures import Box
+from ccl_lgs_ros.answers import Box
 
 MIN_SIZE = 1e-4  # metres; a flat box gets this thickness
 MIN_DEPTH = 1e-7  # metres of the largest ball in an intersection, under which it is empty

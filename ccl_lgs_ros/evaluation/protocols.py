@@ -11,12 +11,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.answers import Answer, Box
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.evaluation.boxes import box_iou
 from ccl_lgs_ros.evaluation.metrics import Mask, ViewPairs, is_localised, mask_iou, matched
 from ccl_lgs_ros.evaluation.scores import CategoryScores, Scores, Unit
 from ccl_lgs_ros.protocols import Progress, no_progress
-from ccl_lgs_ros.structures import Answer, Box
 
 
 class View(Protocol):

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from torch import Tensor
 
+from ccl_lgs_ros.answers import Prompt
 from ccl_lgs_ros.perception.colour_families import FAMILIES, NEUTRALS, acceptance, colour_table, lab_of, memberships
 from ccl_lgs_ros.perception.colour_words import colours_in
-from ccl_lgs_ros.structures import NONE, Prompt
+from ccl_lgs_ros.structures import NONE
 
 BIN_SHIFT = 3  # colours are counted in bins of 8 levels per channel, each bin by the mean of what fell into it
 WHOLE_SHARE = 0.5  # weight of the segment's middle colour beside that of its single pixels

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from ccl_lgs_ros.answers import Answer, Instance, Prompt
 from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched
 from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_tracks
-from ccl_lgs_ros.structures import Answer, Instance, Prompt, SemanticMap
+from ccl_lgs_ros.structures import SemanticMap
 
 # Evidence that differs by less is a tie, which the coarser level wins: it shows things whole.
 LEVEL_TIE = 0.02

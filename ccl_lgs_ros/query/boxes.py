@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ccl_lgs_ros.structures import Box
+from ccl_lgs_ros.answers import Box
 
 STRAY_PERCENT = 1.0  # of the points, at either end of each axis, that may lie outside the box
 

@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ccl_lgs_ros.answers import Box, Instance
 from ccl_lgs_ros.query.boxes import upright_box
 from ccl_lgs_ros.query.groups import group_points
 from ccl_lgs_ros.query.relevancy import TrackIndex
-from ccl_lgs_ros.structures import Gaussians, Instance, SemanticLevel
+from ccl_lgs_ros.structures import Gaussians, SemanticLevel
 
 # The connect distance that the map itself suggests: a few Gaussians, yet less than what tells two things apart.
 CONNECT_SCALES = 4.0
@@ -107,14 +108,15 @@ def instances_of(
         while number in taken:
             number += level.num_tracks
         taken.add(number)
-        points = found.points[group.member]
+        points = found.points[group.member].astype(np.float64)
+        box = upright_box(points, up)
         instances.append(
             Instance(
                 id=number,
                 level=level_name,
                 score=group.score,
-                centroid=_centroid(points, found.surface[group.member]),
-                box=upright_box(points, up),
+                centroid=_centroid(points, found.surface[group.member], box),
+                box=box,
                 gaussian_ids=torch.from_numpy(np.sort(found.gaussian[group.member])),
                 entry=int(level.entry_of_track[track]),
             )
@@ -131,11 +133,14 @@ def _group(found: Matched, member: NDArray[np.int64], full_support: float) -> Gr
     return Group(member=member, score=score, evidence=float(score * support))
 
 
-def _centroid(points: NDArray[np.float32], surface: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The median [3] of points [n, 3] per axis, weighted by surface: strays do not move it."""
-    centre = np.empty(3)
-    for axis in range(3):
-        order = np.argsort(points[:, axis])
-        reached = np.cumsum(surface[order], dtype=np.float64)
-        centre[axis] = points[order[np.searchsorted(reached, reached[-1] / 2.0)], axis]
-    return centre
+def _centroid(points: NDArray[np.float64], surface: NDArray[np.float32], box: Box) -> NDArray[np.float64]:
+    """The middle [3] between the mean of a thing's surface in its box and the centre of that box.
+
+    What was seen of a surface lies towards the viewers, which the centre of the box makes up for; the mean holds the
+    centroid at the thing where the box is mostly empty.
+    """
+    local = (points - box.center) @ box.rotation
+    weight = np.where((np.abs(local) <= box.size / 2.0).all(axis=1), surface, 0.0)
+    if weight.sum() == 0.0:
+        return box.center
+    return (np.average(points, axis=0, weights=weight) + box.center) / 2.0

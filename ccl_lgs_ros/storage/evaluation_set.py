@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.answers import Box
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.errors import EvaluationError
 from ccl_lgs_ros.geometry import rotation_from_quat
 from ccl_lgs_ros.storage.cameras import camera_convention, camera_of, frames_of, pose_of, read_json, read_text
 from ccl_lgs_ros.storage.polygons import mask_of_polygons
-from ccl_lgs_ros.structures import Box
 
 SAME_SHAPE = 0.01  # relative difference of width over height at which an image is no resized version of another
 

@@ -52,7 +52,7 @@ def publish(directory: MapDirectory, semantic_map: SemanticMap) -> SemanticMap:
         description = _description(semantic_map, version, folder)
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, allow_nan=False))
 
-    return semantic_map.with_version(directory.publish(write))
+    return replace(semantic_map, version=directory.publish(write))
 
 
 def load(directory: MapDirectory, version: int | None = None) -> SemanticMap:

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked and what is answered: a prompt as an encoder understood it, the things that match, their boxes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ccl_lgs_ros.structures import NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prompt:
+    """A text as the encoder understood it."""
+
+    text: str
+    feature: Tensor  # [D] unit, or zeros where nothing was understood
+    unknown_words: tuple[str, ...] = ()
+    encoder: str = ""
+
+    @property
+    def is_understood(self) -> bool:
+        return bool(self.feature.any())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Box:
+    """An oriented box in the world: world_from_box turns its axes, size runs along them."""
+
+    center: NDArray[np.float64]  # [3] metres
+    rotation: NDArray[np.float64]  # [3, 3] world_from_box
+    size: NDArray[np.float64]  # [3] metres, full lengths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Instance:
+    """One thing that matched a prompt."""
+
+    id: int  # the track that most of its Gaussians belong to
+    level: str
+    score: float  # relevancy in [0, 1]
+    centroid: NDArray[np.float64]  # [3] metres, world
+    box: Box
+    gaussian_ids: Tensor  # [n] int64, valid for the map's version only
+    entry: int = NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """What a map says to a prompt; an absent thing has no instances and a best score below the threshold."""
+
+    prompt: Prompt
+    instances: tuple[Instance, ...]  # best first
+    best_score: float
+    threshold: float
+    level: str
+    map_version: int
+    message: str
