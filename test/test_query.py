@@ -114,6 +114,14 @@ def test_a_rim_along_the_front_of_a_box_belongs_to_it():
     assert len(ask(scene((front, RED), (rim, RED))).instances) == 1
 
 
+def test_a_handle_a_little_off_belongs_to_its_mug_but_a_second_mug_does_not():
+    mug = face((0, 0, 0), (0.1, 0, 0), (0, 0, 0.1))
+    handle = face((0.14, 0, 0.02), (0.02, 0, 0), (0, 0, 0.06))
+    second = face((0.14, 0, 0), (0.1, 0, 0), (0, 0, 0.1))
+    assert len(ask(scene((mug, RED), (handle, RED))).instances) == 1
+    assert len(ask(scene((mug, RED), (second, RED))).instances) == 2
+
+
 def test_two_narrow_spines_side_by_side_are_two():
     left, right = face((0, 0, 0), (0.03, 0, 0), (0, 0, 0.2)), face((0.03, 0, 0), (0.03, 0, 0), (0, 0, 0.2))
     assert len(ask(scene((left, RED), (right, RED))).instances) == 2

@@ -8,7 +8,8 @@ The rule, in order:
 2. Pieces of two tracks that touch and look alike are one thing when their extents interlock (half of the smaller lies
    inside the other's box), when they are faces that meet at an angle along most of the smaller one's side (the front
    and the side of a box), when the smaller is a narrow strip along the other (a rim, a lid), or a mere speck on it.
-3. All else is several things: what does not touch, and equal things side by side that all views kept apart.
+3. A small piece near a large one of the same look is part of it, though nothing is seen in between (a handle, a leg).
+4. All else is several things: what does not touch, and equal things side by side that all views kept apart.
 """
 
 import numpy as np
@@ -27,6 +28,8 @@ ALIKE_COSINE = 0.8  # language of touching pieces of one thing: light and view c
 GAP = 0.15  # metres that a track's piece may lie from its main piece: what is hidden or not measured in between
 INTERLOCKED = 0.5  # share of the smaller piece inside the other's box
 CLINGS, STRIP = 0.5, 1.0 / 3.0  # share of a strip's cells that touch the other piece; its size, as a share of that
+SATELLITE, SATELLITE_GAP = 0.25, 0.05  # size of a small piece, as a share of the large one, and metres to it
+SAME_COSINE = 0.95  # language of what is part of one thing without touching it
 SPECK = 0.1  # size of a speck, as a share of what it lies on
 FACE_ANGLE = np.radians(30.0)  # between the normals of two faces of one thing
 FACE_CONTACT = 0.5  # share of the smaller face's side along which two faces meet
@@ -53,7 +56,8 @@ def group_points(
     piece_of_cell = _gathered(cells, track_of_cell, piece_of_cell, max(GAP, distance))
     touching = _touching(pairs[~is_same], piece_of_cell, track_of_cell, look)
     joined = _joined(cells, piece_of_cell, touching, distance, up)
-    thing_of_piece = _components(int(piece_of_cell.max()) + 1, joined)
+    near = _satellites(cells, piece_of_cell, look[track_of_cell], max(SATELLITE_GAP, distance))
+    thing_of_piece = _components(int(piece_of_cell.max()) + 1, np.concatenate([joined, near]))
     return thing_of_piece[piece_of_cell][cell_of_point], piece_of_cell[cell_of_point]
 
 
@@ -138,6 +142,23 @@ def _joined(
             seam >= FACE_CONTACT and _meet_at_an_angle(planes[small], planes[large])
         )
     return touching[is_one, :2]
+
+
+def _satellites(
+    cells: NDArray[np.float64], piece: NDArray[np.int64], look: NDArray[np.floating], reach: float
+) -> NDArray[np.int64]:
+    """Small pieces and the large ones beside them that they are part of, as pairs [p, 2]."""
+    size = np.bincount(piece)
+    is_small = (size <= SATELLITE * size.max())[piece]
+    small, large = np.flatnonzero(is_small), np.flatnonzero(~is_small)
+    if len(small) == 0:
+        return np.zeros((0, 2), np.int64)
+    gap, nearest = KDTree(cells[large]).query(cells[small], distance_upper_bound=reach)
+    is_near = np.isfinite(gap)
+    small, other = small[is_near], large[np.asarray(nearest)[is_near]]
+    is_part = (look[small] * look[other]).sum(axis=1) >= SAME_COSINE
+    is_part &= size[piece[small]] <= SATELLITE * size[piece[other]]
+    return np.stack([piece[small], piece[other]], axis=1)[is_part]
 
 
 def _plane(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
