@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import get_num_threads, types
+from numba import config, types
 
 from ccl_lgs_ros.rendering.compiled import intrinsic
 
@@ -34,7 +34,8 @@ class Crew:
 
     def __init__(self, num_threads: int = 0) -> None:
         """`num_threads` 0 takes every core that the process may use, or NUMBA_NUM_THREADS where that is set."""
-        self.num_threads = num_threads or get_num_threads()
+        # numba.get_num_threads would start numba's OpenMP pool, beside which torch's operations take ten times as long.
+        self.num_threads = num_threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
         self._pool, self._process = self._make_pool()
 
     def run(self, kernel: Callable[..., None], *args: Any) -> None:
