@@ -54,11 +54,11 @@ def _measured_range(depth: NDArray[np.float32]) -> tuple[NDArray[np.float32], ND
     known = np.isfinite(depth)
     nearest = cv2.erode(np.where(known, depth, np.inf).astype(np.float32), kernel)
     farthest = cv2.dilate(np.where(known, depth, 0.0).astype(np.float32), kernel)
-    return np.where(farthest > 0, nearest, np.inf), farthest
+    return np.where(farthest > 0, nearest, np.inf).astype(np.float32), np.asarray(farthest, np.float32)
 
 
 def _pixels(
-    points: NDArray[np.float64], camera: Camera
+    points: NDArray[np.floating], camera: Camera
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Which points [N, 3] of the camera's frame fall into the image, and the row and column of each."""
     pixels = camera.project(points)

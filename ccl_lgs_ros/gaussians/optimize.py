@@ -4,6 +4,7 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,7 +99,8 @@ def optimized(
         extent=_extent(keyframes, indices, start),
         num_keyframes=len(keyframes) if exposure else 0,
     )
-    steps = _train(trainer, keyframes, _order(indices, generator), iterations, max_seconds, began, progress)
+    with _one_torch_thread():
+        steps = _train(trainer, keyframes, _order(indices, generator), iterations, max_seconds, began, progress)
     result = trainer.gaussians.detached()
     shown = torch.nonzero(_is_sound(result))[:, 0]
     logger.info("%s steps in %.1f s, %s Gaussians", steps, time.monotonic() - began, len(shown))
@@ -127,6 +129,18 @@ def _train(
         loss = trainer.step(keyframes[index], index, fraction)
         progress("optimize", step + 1, iterations, loss=loss)
     return iterations
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Keep torch's own operations in this thread: on images as small as these its OpenMP threads cost more than
+    they bring, and where another process wants the core they spin for tens of times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _order(indices: Sequence[int], generator: torch.Generator | None) -> Iterator[int]:

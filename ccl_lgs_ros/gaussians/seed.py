@@ -86,7 +86,7 @@ def _colors(
 ) -> NDArray[np.float32]:
     """The mean colour [n, 3], 0 to 1, of what each seed stands for."""
     blurred = cv2.blur(keyframe.image, (stride, stride)) if stride > 1 else keyframe.image
-    return blurred[rows, columns].astype(np.float32) / np.float32(255.0)
+    return (blurred[rows, columns] / 255.0).astype(np.float32)
 
 
 def _gaussians(
@@ -121,7 +121,7 @@ def _ellipsoids(
     A surface that is seen at a slant fills more metres per pixel down the slope. Balls where the normal is unclear.
     """
     ray = points / np.linalg.norm(points, axis=1, keepdims=True)
-    has_normal = np.isfinite(normals).all(axis=1)
+    has_normal = np.isfinite(normals.sum(axis=1))
     normal = np.where(has_normal[:, None], normals, -ray).astype(np.float64)
     cosine = np.abs((normal * ray).sum(axis=1))
     slope = ray - (ray * normal).sum(axis=1, keepdims=True) * normal
@@ -132,4 +132,5 @@ def _ellipsoids(
     axes = np.stack([slope, np.cross(normal, slope), normal], axis=2)
     stretch = np.where(has_normal, np.minimum(1.0 / cosine, MAX_STRETCH), 1.0)
     thickness = np.where(has_normal, FLATNESS, 1.0)
-    return axes, size[:, None] * np.stack([stretch, np.ones_like(stretch), thickness], axis=1)
+    sizes = size[:, None] * np.stack([stretch, np.ones_like(stretch), thickness], axis=1)
+    return axes.astype(np.float64), sizes.astype(np.float64)
