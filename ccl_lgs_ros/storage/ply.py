@@ -38,7 +38,7 @@ def write_splat(path: Path, gaussians: Gaussians) -> None:
     """
     n, size = gaussians.sh.shape[:2]
     names = _names(size)
-    rest = gaussians.sh[:, 1:].transpose(1, 2).reshape(n, -1)
+    rest = gaussians.sh[:, 1:].transpose(1, 2).reshape(n, 3 * (size - 1))
     normals = torch.zeros(n, 3)
     columns = [
         gaussians.means,
