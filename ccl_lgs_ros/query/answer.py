@@ -16,6 +16,9 @@ from ccl_lgs_ros.structures import SemanticMap
 LEVEL_TIE = 0.02
 COARSE_FIRST = ("wp", "sp")
 
+# Share of the threshold that score times support must reach: a speck answers only if it matches clearly.
+LEAST_EVIDENCE = 0.6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _LevelEvidence:
@@ -101,7 +104,8 @@ def _level_evidence(
     of_track = relevancy_of_tracks(level, relevancy_of_entry)
     found = matched(semantic_map.gaussians, level, index, of_track, threshold)
     up = np.asarray(semantic_map.map_up, dtype=np.float64)
-    groups = grouped(found, up, min_gaussians=min_gaussians, connect_distance=connect_distance)
+    things = grouped(found, up, min_gaussians=min_gaussians, connect_distance=connect_distance)
+    groups = [group for group in things if group.evidence >= LEAST_EVIDENCE * threshold]
     below = of_track[(index.count >= min_gaussians) & (of_track < threshold)]
     nearest = float(below.max()) if len(below) else 0.0
     best_score = max((group.score for group in groups), default=nearest)
