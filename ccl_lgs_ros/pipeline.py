@@ -79,7 +79,7 @@ class MapSession:
         backends = {"rasterizer": rasterizer, "segmenter": segmenter, "encoder": self.encoder.identity}
         self.info: dict[str, object] = {"backends": backends}
         perception = f"{segmenter} {self.encoder.identity} {config.masks}"
-        self.segments = SegmentStore(directory.path / "segments", identity=perception)
+        self.segments = SegmentStore(directory.segments_path, identity=perception)
         self.gaussians = Gaussians.empty(config.gaussians.sh_degree).to(self.device)
         self.num_added = 0
         self.levels: dict[str, LevelState] = {}
@@ -101,7 +101,39 @@ class MapSession:
             self.progress(stage, self.num_added, total, gaussians=len(self.gaussians))
 
     def refine(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> None:
-        """Optimise the Gaussians over all keyframes, then associate and vote anew on what they became."""
+        """Optimise the Gaussians over all keyframes, then associate and vote anew on what they became.
+
+        Whatever stops it, Cancelled too, leaves the session as it was.
+        """
+        before = self.gaussians, self.levels
+        try:
+            self._refine(keyframes, max_seconds)
+        except BaseException:
+            self.gaussians, self.levels = before
+            raise
+
+    def build(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> SemanticMap:
+        """The live path over all keyframes, then refine; published as the next version."""
+        self.catch_up(keyframes)
+        self.refine(keyframes, max_seconds)
+        return self.snapshot()
+
+    def snapshot(self) -> SemanticMap:
+        """The map as it is now, published as the directory's next version."""
+        levels = {name: self._semantic_level(state) for name, state in self.levels.items()}
+        num_tracks = {name: level.num_tracks for name, level in levels.items()}
+        semantic_map = SemanticMap(
+            gaussians=self.gaussians.detached().to("cpu"),
+            levels=levels,
+            encoder=self.encoder.identity,
+            map_id=self.directory.map_id,
+            map_frame=self.config.frames.map_frame,
+            map_up=self.config.frames.map_up,
+            info={**self.info, "keyframes": self.num_added, "tracks": num_tracks},
+        )
+        return publish(self.directory, semantic_map)
+
+    def _refine(self, keyframes: KeyframeSource, max_seconds: float) -> None:
         options = self.config.gaussians
         views = self.working_size.source(keyframes)
         generator = torch.Generator().manual_seed(self.config.seed)
@@ -114,6 +146,9 @@ class MapSession:
             holdout_every=options.holdout_every,
             depth_weight=options.depth_weight,
             ssim_weight=options.ssim_weight,
+            seed_stride=options.seed_stride,
+            seed_alpha=options.seed_alpha,
+            max_gaussians=options.max_gaussians,
             max_seconds=max_seconds,
             generator=generator,
             progress=self.progress,
@@ -121,26 +156,6 @@ class MapSession:
         self.info["optimize_seconds"] = round(time.monotonic() - began, 1)
         self._score(views)
         self._register_all(keyframes)
-
-    def build(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> SemanticMap:
-        """The live path over all keyframes, then refine; published as the next version."""
-        self.catch_up(keyframes)
-        self.refine(keyframes, max_seconds)
-        return self.snapshot()
-
-    def snapshot(self) -> SemanticMap:
-        """The map as it is now, published as the directory's next version."""
-        info = {**self.info, "keyframes": self.num_added, "tracks": {n: len(s.tracks) for n, s in self.levels.items()}}
-        semantic_map = SemanticMap(
-            gaussians=self.gaussians.detached().to("cpu"),
-            levels={name: self._semantic_level(state) for name, state in self.levels.items()},
-            encoder=self.encoder.identity,
-            map_id=self.directory.map_id,
-            map_frame=self.config.frames.map_frame,
-            map_up=self.config.frames.map_up,
-            info=info,
-        )
-        return publish(self.directory, semantic_map)
 
     def _is_held_out(self, index: int) -> bool:
         every = self.config.gaussians.holdout_every
@@ -201,9 +216,6 @@ class MapSession:
             keyframe = keyframes[index]
             self._register(keyframe, self.working_size.of(keyframe))
             self.progress("register", index + 1, self.num_added)
-        for state in self.levels.values():
-            root = self.associator.merge(state.table, state.tracks)
-            state.tracks, state.table = merged(state.tracks, state.table, root)
         self.info["register_seconds"] = round(time.monotonic() - began, 1)
 
     def _score(self, views: KeyframeSource) -> None:
@@ -213,10 +225,10 @@ class MapSession:
             logger.info("held-out keyframes: %s", self.info["held_out"])
 
     def _semantic_level(self, state: LevelState) -> SemanticLevel:
-        tracks = state.tracks
-        index = torch.arange(len(tracks))
-        state.codebook = self.fitter.fit(tracks.features, index, tracks.weight, state.codebook)
-        track, confidence = self.lifter.resolve(state.table)
+        """The level as it is published: tracks that turned out to be one thing are joined, in a copy."""
+        tracks, table = merged(state.tracks, state.table, self.associator.merge(state.table, state.tracks))
+        state.codebook = self.fitter.fit(tracks.features, torch.arange(len(tracks)), tracks.weight, state.codebook)
+        track, confidence = self.lifter.resolve(table)
         return SemanticLevel(
             track_of_gaussian=track.cpu(),
             confidence=confidence.cpu(),
