@@ -153,6 +153,15 @@ def test_a_small_thing_of_its_own_is_kept():
     assert len(ask(scene((red, RED), (mug, RED))).instances) == 2
 
 
+def test_a_speck_must_match_clearly_to_be_an_answer():
+    speck = scene((face((0, 0, 0), (0.05, 0, 0), (0, 0.04, 0)), RED))
+    assert len(speck.gaussians) == 20
+    assert ask(speck, relevancy={name: torch.tensor([0.9]) for name in speck.levels}).instances
+    barely = ask(speck, relevancy={name: torch.tensor([0.52]) for name in speck.levels})
+    assert not barely.instances
+    assert barely.best_score < 0.5
+
+
 def test_better_matches_come_first_but_a_speck_does_not_lead():
     big = box_surface((0, 0, 0.2), (0.4, 0.4, 0.4))
     small = box_surface((1, 0, 0.01), (0.03, 0.03, 0.02), spacing=0.008)
