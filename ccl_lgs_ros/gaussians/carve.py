@@ -12,7 +12,6 @@ from ccl_lgs_ros.gaussians.surface import spacing_of
 from ccl_lgs_ros.geometry import transform_points
 
 TOLERANCE = 0.05  # of the depth; nearer than this to the measured surface counts as on it
-MIN_CONTRADICTIONS = 2  # keyframes; a single one may be a bad depth image
 WINDOW = 1  # pixels around a projected centre, times the spacing of the depth image, against slight misalignment
 
 
@@ -42,9 +41,12 @@ class FreeSpace:
         self._confirmed[seen] += is_measured & ~is_before & (z <= (1.0 + TOLERANCE) * far)
 
     def is_empty(self) -> Tensor:
-        """[N] bool: more keyframes looked through the Gaussian than saw it, and not by chance."""
-        is_empty = (self._contradicted >= MIN_CONTRADICTIONS) & (self._contradicted > self._confirmed)
-        return torch.from_numpy(is_empty)
+        """[N] bool: no fewer keyframes looked through the Gaussian than saw it.
+
+        What one keyframe showed and one other contradicts is more often something that moved, or a pixel that flew,
+        than a surface; a map that lacks it is better than one whose cameras look into it.
+        """
+        return torch.from_numpy((self._contradicted > 0) & (self._contradicted >= self._confirmed))
 
 
 def _measured_range(depth: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

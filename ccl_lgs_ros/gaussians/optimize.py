@@ -57,7 +57,7 @@ def optimized(
     seed_stride: int = 3,
     seed_alpha: float = 0.5,
     max_gaussians: int = 500_000,
-    exposure: bool = True,
+    exposure: bool = False,
     max_seconds: float = 0.0,
     generator: torch.Generator | None = None,
     progress: Progress = no_progress,
@@ -71,7 +71,8 @@ def optimized(
         keyframes: at the size to optimise at; those held out give nothing.
         iterations: steps, each on one keyframe.
         max_gaussians: no Gaussian is added beyond this many.
-        exposure: compensate the gain and offset that each keyframe has against the others.
+        exposure: compensate the gain and offset that each keyframe has against the others; colours become the
+            mean ones, which raw PSNR likes less where exposure drifts slowly, and affine-fitted PSNR more.
         max_seconds: stop after this long with what has been reached; 0 = do not.
         generator: chooses the order of the keyframes.
         progress: told the loss.
@@ -84,12 +85,20 @@ def optimized(
     origin = torch.arange(len(gaussians))
     if not indices:
         return Optimized(gaussians=gaussians, origin_of_gaussian=origin, steps=0)
-    kept = _outside_free_space(gaussians, keyframes, indices, progress)
+    first = _outside_free_space(gaussians, keyframes, progress)
     start = _filled(
-        gaussians.select(kept), keyframes, indices, rasterizer, seed_stride, seed_alpha, max_gaussians, progress
+        gaussians.select(first), keyframes, indices, rasterizer, seed_stride, seed_alpha, max_gaussians, progress
     )
-    logger.info("%s Gaussians stood in free space, %s are new", len(gaussians) - len(kept), len(start) - len(kept))
-    origin = torch.cat([origin[kept.cpu()], torch.full((len(start) - len(kept),), NONE)])
+    origin = torch.cat([origin[first.cpu()], torch.full((len(start) - len(first),), NONE)])
+    # What moved seeds itself again wherever it was.
+    second = _outside_free_space(start, keyframes, progress)
+    start, origin = start.select(second), origin[second.cpu()]
+    logger.info(
+        "%s of %s Gaussians stood in free space, %s are new",
+        len(gaussians) - int((origin != NONE).sum()),
+        len(gaussians),
+        int((origin == NONE).sum()),
+    )
     if not len(start):
         return Optimized(gaussians=start, origin_of_gaussian=origin, steps=0)
     trainer = Trainer(
@@ -101,7 +110,7 @@ def optimized(
     )
     with _one_torch_thread():
         steps = _train(trainer, keyframes, _order(indices, generator), iterations, max_seconds, began, progress)
-    result = trainer.gaussians.detached()
+    result = trainer.result
     shown = torch.nonzero(_is_sound(result))[:, 0]
     logger.info("%s steps in %.1f s, %s Gaussians", steps, time.monotonic() - began, len(shown))
     return Optimized(gaussians=result.select(shown), origin_of_gaussian=origin[shown.cpu()], steps=steps)
@@ -150,14 +159,12 @@ def _order(indices: Sequence[int], generator: torch.Generator | None) -> Iterato
             yield indices[place]
 
 
-def _outside_free_space(
-    gaussians: Gaussians, keyframes: KeyframeSource, indices: Sequence[int], progress: Progress
-) -> Tensor:
-    """Indices of the Gaussians that no majority of keyframes looked through."""
+def _outside_free_space(gaussians: Gaussians, keyframes: KeyframeSource, progress: Progress) -> Tensor:
+    """Indices of the Gaussians that more keyframes saw than looked through; those held out tell their depth."""
     space = FreeSpace(gaussians.means)
-    for done, index in enumerate(indices):
+    for index in range(len(keyframes)):
         space.add(keyframes[index])
-        progress("carve", done + 1, len(indices))
+        progress("carve", index + 1, len(keyframes))
     return torch.nonzero(~space.is_empty())[:, 0].to(gaussians.means.device)
 
 

@@ -13,6 +13,7 @@ from ccl_lgs_ros.geometry import transform_points
 from ccl_lgs_ros.structures import Gaussians, Rendering
 
 BEHIND = 0.05  # of the depth; a map that far behind the measured surface does not explain it
+LAYER = 0.08  # of the depth; what lies that far behind the nearest in its cell is another surface
 SIGMA = 0.55  # of the distance between seeds; neighbours at this size overlap without holes
 FLATNESS = 0.3  # thickness along the normal, of the size along the surface
 MAX_STRETCH = 3.0  # times longer along a slope than across it, at most
@@ -47,7 +48,7 @@ def seed_gaussians(
     measured = without_flying_pixels(keyframe.depth, spacing)
     surface = closed(measured, spacing)
     wanted = np.isfinite(surface) & _unexplained(surface, rendering, seed_alpha)
-    rows, columns = _one_per_cell(wanted, np.isfinite(measured), seed_stride)
+    rows, columns = _one_per_cell(wanted, surface, np.isfinite(measured), seed_stride)
     if not len(rows):
         return Gaussians.empty(sh_degree)
     points = keyframe.camera.unproject(surface)
@@ -67,16 +68,22 @@ def _unexplained(surface: NDArray[np.float32], rendering: Rendering | None, seed
 
 
 def _one_per_cell(
-    wanted: NDArray[np.bool_], measured: NDArray[np.bool_], stride: int
+    wanted: NDArray[np.bool_], surface: NDArray[np.float32], measured: NDArray[np.bool_], stride: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns [n] of the wanted pixel of each cell that is measured if any is, and then next to the middle."""
+    """Rows and columns [n] of one wanted pixel of each cell, and of a second where two surfaces meet in it.
+
+    A measured pixel comes before one that was filled in, then the one next to the middle.
+    """
     rows, columns = np.nonzero(wanted)
     cells = (rows // stride) * (wanted.shape[1] // stride + 1) + columns // stride
+    depth, nearest = surface[rows, columns], np.full(cells.max(initial=0) + 1, np.inf)
+    np.minimum.at(nearest, cells, depth)
+    places = 2 * cells + (depth > (1.0 + LAYER) * nearest[cells])
     middle = (stride - 1) / 2.0
     off = np.abs(rows % stride - middle) + np.abs(columns % stride - middle)
     off += np.where(measured[rows, columns], 0.0, 2.0 * stride)
-    order = np.lexsort((off, cells))
-    _, first = np.unique(cells[order], return_index=True)
+    order = np.lexsort((off, places))
+    _, first = np.unique(places[order], return_index=True)
     chosen = order[first]
     return rows[chosen], columns[chosen]
 
