@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's end of a worker process: start, tell, listen, stop. Whatever the worker does, the node lives on."""
 
+import os
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ class WorkerProcess:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # idle threads of torch must not spin beside ours
         )
         theirs.close()
         self.send(settings)
