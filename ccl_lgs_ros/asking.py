@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccl_lgs_ros.answers import Answer
-from ccl_lgs_ros.backends import create_part
+from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
@@ -25,7 +25,7 @@ def create_encoder(semantic_map: SemanticMap, config: MapConfig) -> Encoder:
     Raises:
         EncoderMismatchError: if the configured encoder lives in another space.
     """
-    encoder, _ = create_part("encoder", config.perception.encoder, config.perception)
+    encoder, _ = configured_part("encoder", config)
     if encoder.identity != semantic_map.encoder:
         raise EncoderMismatchError(
             f"the map was built with the encoder '{semantic_map.encoder}' and cannot be asked with "
@@ -62,7 +62,7 @@ def query_map(
         semantic_map,
         prompt,
         {name: encoder.relevancy(entry.codebook.entries, prompt) for name, entry in semantic_map.levels.items()},
-        threshold=options.threshold if threshold is None else threshold,
+        threshold=(options.threshold or encoder.threshold) if threshold is None else threshold,
         max_instances=max_instances or options.max_instances,
         min_gaussians=options.min_gaussians,
         connect_distance=options.connect_distance,

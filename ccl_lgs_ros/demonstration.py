@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ccl_lgs_ros.answers import Answer
-from ccl_lgs_ros.backends import create_part
+from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.offline import map_recording
@@ -68,7 +68,7 @@ def _where(found: Answer) -> str:
 
 def _views(semantic_map: SemanticMap, keyframes: KeyframeSource, config: MapConfig) -> np.ndarray:
     """Photos above the map as seen from the same places."""
-    rasterizer, _ = create_part("rasterizer", config.rendering.rasterizer, config.rendering)
+    rasterizer, _ = configured_part("rasterizer", config)
     photos, renderings = [], []
     for index in np.linspace(0, len(keyframes) - 1, SHOWN_VIEWS).round().astype(int):
         view = keyframes[int(index)]

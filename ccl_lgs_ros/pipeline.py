@@ -14,7 +14,7 @@ import torch
 
 from ccl_lgs_ros.asking import answer_view, create_encoder, query_map
 from ccl_lgs_ros.association.tracks import extended, merged, relabelled
-from ccl_lgs_ros.backends import create_part, resolve_device
+from ccl_lgs_ros.backends import configured_part, resolve_device
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.gaussians.optimize import optimize, psnr_report
@@ -69,12 +69,12 @@ class MapSession:
     def __init__(self, config: MapConfig, directory: MapDirectory, progress: Progress = no_progress) -> None:
         self.config, self.directory, self.progress = config, directory, progress
         self.device = resolve_device(config.device)
-        self.rasterizer, rasterizer = create_part("rasterizer", config.rendering.rasterizer, config.rendering)
-        self.segmenter, segmenter = create_part("segmenter", config.perception.segmenter, config.perception)
-        self.encoder, _ = create_part("encoder", config.perception.encoder, config.perception)
-        self.associator, _ = create_part("associator", config.association.associator, config.association)
-        self.fitter, _ = create_part("fitter", config.codebook.fitter, config.codebook)
-        self.lifter, _ = create_part("lifter", config.field.lifter, config.field)
+        self.rasterizer, rasterizer = configured_part("rasterizer", config)
+        self.segmenter, segmenter = configured_part("segmenter", config)
+        self.encoder, _ = configured_part("encoder", config)
+        self.associator, _ = configured_part("associator", config)
+        self.fitter, _ = configured_part("fitter", config)
+        self.lifter, _ = configured_part("lifter", config)
         self.working_size = WorkingSize(config.gaussians.image_width)
         backends = {"rasterizer": rasterizer, "segmenter": segmenter, "encoder": self.encoder.identity}
         self.info: dict[str, object] = {"backends": backends}

@@ -2,17 +2,20 @@
 """What each exchangeable part must offer. Parts are found by name through registry.py.
 
 A part is a class whose constructor takes keyword arguments only, named like the options of its group in
-config.py; the registry passes the options that the constructor asks for.
+options.py; the registry passes the options that the constructor asks for, and `device`, `download` and `seed`.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ccl_lgs_ros.answers import Prompt
 from ccl_lgs_ros.camera import Camera, Keyframe
+from ccl_lgs_ros.labelling import LabelledViews, LevelLabels, Lifting
 from ccl_lgs_ros.structures import Codebook, Gaussians, MaskProposals, Rendering, Segments, Tracks, Votes, VoteTable
 
 
@@ -54,6 +57,36 @@ class Rasterizer(Protocol):
         ...
 
 
+class ImageSource(Protocol):
+    """Images [H, W, 3] RGB uint8 by position, loaded when asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]: ...
+
+
+class Checkpoint(Protocol):
+    """Where long work keeps what it has reached, so that a killed run goes on from there."""
+
+    def load(self) -> Mapping[str, Tensor]:
+        """What was saved last for the same work; empty if nothing was."""
+        ...
+
+    def save(self, tensors: Mapping[str, Tensor]) -> None:
+        """Replaces what was saved, at once or not at all."""
+        ...
+
+
+class NoCheckpoint:
+    """A checkpoint that keeps nothing."""
+
+    def load(self) -> Mapping[str, Tensor]:
+        return {}
+
+    def save(self, tensors: Mapping[str, Tensor]) -> None:
+        pass
+
+
 class Segmenter(Protocol):
     """Proposes masks for an image."""
 
@@ -71,6 +104,11 @@ class Encoder(Protocol):
     @property
     def dim(self) -> int:
         """D."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """The relevancy from which a thing answers a prompt where the user sets none."""
         ...
 
     def encode_segments(self, image: NDArray[np.uint8], labels: Tensor, count: int) -> Tensor:
@@ -110,14 +148,38 @@ class CodebookFitter(Protocol):
 
 
 class Lifter(Protocol):
-    """Carries tracks from images onto Gaussians."""
+    """Carries labels from views onto Gaussians."""
 
-    def accumulate(self, table: VoteTable, votes: Votes) -> VoteTable:
-        """The table with one keyframe's votes, whose labels are tracks, added."""
+    def lift(
+        self,
+        gaussians: Gaussians,
+        views: LabelledViews,
+        labels: Mapping[str, LevelLabels],
+        rasterizer: Rasterizer,
+        *,
+        generator: torch.Generator,
+        checkpoint: Checkpoint,
+        progress: Progress,
+    ) -> Lifting:
+        """The label of each Gaussian at every level; equal inputs and generators give equal results.
+
+        A run that finds its own checkpoint goes on from there. Raises Cancelled from `progress`.
+        """
         ...
 
-    def resolve(self, table: VoteTable) -> tuple[Tensor, Tensor]:
-        """Per Gaussian the track [N] int32 (-1 none) and its confidence [N] uint8."""
+
+class Propagator(Protocol):
+    """Follows masks through a sequence of images, as a video model does."""
+
+    def propagate(self, images: ImageSource, start: int, masks: Tensor, reverse: bool) -> Iterator[tuple[int, Tensor]]:
+        """Each following image's index with the masks there [K, H, W] bool; empty where a thing is not seen.
+
+        Args:
+            images: the images of a window, in order.
+            start: the image that the masks belong to; it comes first in what is returned.
+            masks: [K, H, W] bool, K >= 1.
+            reverse: go back to the first image, not on to the last.
+        """
         ...
 
 

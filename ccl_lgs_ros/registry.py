@@ -2,6 +2,8 @@
 """Every exchangeable part by name, one line each; a part's module is imported when the part is made."""
 
 import inspect
+from collections.abc import Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -23,6 +25,7 @@ PARTS: dict[str, dict[str, str]] = {
     "associator": {
         "geometric": "association.geometric:GeometricAssociator",
     },
+    "propagator": {},
     "fitter": {
         "online": "codebook.online:OnlineFitter",
     },
@@ -52,8 +55,13 @@ def part_class(kind: str, name: str) -> type:
     return getattr(import_module(f"ccl_lgs_ros.{module}"), attribute)
 
 
-def create(kind: str, name: str, group: Any) -> Any:
-    """The named part, given those options of its config group that its constructor asks for."""
+def create(kind: str, name: str, group: Any, **context: Any) -> Any:
+    """The named part, given what its constructor asks for: options of its config group, or of the context."""
     cls = part_class(kind, name)
-    wanted = inspect.signature(cls).parameters
-    return cls(**{option: getattr(group, option) for option in wanted if hasattr(group, option)})
+    return cls(**asked_for(cls, group, context))
+
+
+def asked_for(callee: Any, group: Any, context: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a constructor or check of a part takes."""
+    given = {**context, **{f.name: getattr(group, f.name) for f in fields(group)}}
+    return {name: given[name] for name in inspect.signature(callee).parameters if name in given}

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ccl_lgs_ros.backends import create_part
+from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.pictures import rendered_color
@@ -36,7 +36,7 @@ def write_views(
     """
     semantic_map = load(MapDirectory.open(map_path))
     cameras = read_cameras(transforms)
-    rasterizer, _ = create_part("rasterizer", config.rendering.rasterizer, config.rendering)
+    rasterizer, _ = configured_part("rasterizer", config)
     encoder = create_encoder(semantic_map, config) if prompt is not None else None
     found = query_map(semantic_map, prompt, config, encoder) if prompt is not None else None
     output.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.answers import Answer
-from ccl_lgs_ros.backends import create_part
+from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import EvaluationError
@@ -34,7 +34,7 @@ class MapSubject:
     def __init__(self, semantic_map: SemanticMap, config: MapConfig, threshold: float | None = None) -> None:
         self._map, self._config, self._threshold = semantic_map, config, threshold
         self._encoder = create_encoder(semantic_map, config)
-        self._rasterizer, _ = create_part("rasterizer", config.rendering.rasterizer, config.rendering)
+        self._rasterizer, _ = configured_part("rasterizer", config)
 
     def ask(self, prompt: str) -> Answer:
         """The instances of a prompt."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ccl_lgs_ros.answers import Answer, Instance
-from ccl_lgs_ros.backends import create_part
+from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import MapError
@@ -77,7 +77,7 @@ def best_view_picture(semantic_map: SemanticMap, found: Answer, keyframes: Keyfr
     if not len(keyframes):
         raise MapError("the map holds no keyframes, so there is no view to show; map the recording again")
     encoder = create_encoder(semantic_map, config)
-    rasterizer, _ = create_part("rasterizer", config.rendering.rasterizer, config.rendering)
+    rasterizer, _ = configured_part("rasterizer", config)
     shown = keyframes[_best_view(semantic_map, found, keyframes, encoder, rasterizer)]
     width = min(SHOWN_WIDTH, shown.camera.width)
     camera = shown.camera.resized(width, round(shown.camera.height * width / shown.camera.width))

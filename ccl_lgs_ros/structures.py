@@ -5,24 +5,17 @@ Letters: N Gaussians, M segments of one image, T tracks, K codebook entries, D l
 C feature channels, H W image rows and columns.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
+from ccl_lgs_ros.shapes import check_shapes
+
 LEVELS = ("sp", "wp")  # subpart-part, whole-part
 NONE = -1  # in any index tensor: belongs to nothing
-
-
-def check_shapes(**expected: tuple[Tensor, tuple[int | None, ...]]) -> None:
-    """Raise ValueError unless every tensor has its expected shape; None stands for any length."""
-    for name, (tensor, shape) in expected.items():
-        fits = tensor.ndim == len(shape) and all(
-            want is None or have == want for have, want in zip(tensor.shape, shape, strict=True)
-        )
-        if not fits:
-            raise ValueError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -184,9 +177,8 @@ class Tracks:
     @staticmethod
     def empty(dim: int) -> "Tracks":
         """No tracks yet."""
-        return Tracks(
-            features=torch.zeros(0, dim), weight=torch.zeros(0), num_segments=torch.zeros(0, dtype=torch.int64)
-        )
+        none = torch.zeros(0, dtype=torch.int64)
+        return Tracks(features=torch.zeros(0, dim), weight=torch.zeros(0), num_segments=none)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -273,6 +265,14 @@ class SemanticLevel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SemanticField:
+    """What a distillation learnt: blended features that a small network decodes to codes, in views only."""
+
+    features: Mapping[str, Tensor]  # level -> [N, C]
+    decoders: Mapping[str, Mapping[str, Tensor]]  # level -> weights by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SemanticMap:
     """Gaussians that carry language: what a snapshot holds and a query reads.
 
@@ -282,18 +282,17 @@ class SemanticMap:
     gaussians: Gaussians
     levels: Mapping[str, SemanticLevel]  # by the names in LEVELS
     encoder: str  # identity of the language space, e.g. "builtin/1" or "open_clip/ViT-B-16/laion2b_s34b_b88k"
+    field: SemanticField | None = None
     version: int = 0
     map_id: str = ""
     map_frame: str = "map"
     map_up: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    info: Mapping[str, object] = field(default_factory=dict)  # JSON figures: psnr, keyframes, seconds, backends
+    info: Mapping[str, object] = dataclasses.field(default_factory=dict)  # JSON figures
 
     def __post_init__(self) -> None:
         for name, level in self.levels.items():
             if name not in LEVELS:
                 raise ValueError(f"levels: expected names of {LEVELS}, got {name!r}")
             if level.track_of_gaussian.shape[0] != len(self.gaussians):
-                raise ValueError(
-                    f"levels[{name!r}]: expected {len(self.gaussians)} Gaussians, "
-                    f"got {level.track_of_gaussian.shape[0]}"
-                )
+                have, want = level.track_of_gaussian.shape[0], len(self.gaussians)
+                raise ValueError(f"levels[{name!r}]: expected {want} Gaussians, got {have}")

@@ -11,10 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ccl_lgs_ros"
 
-VOCABULARY = ("errors", "geometry", "camera", "structures", "answers", "protocols")
+VOCABULARY = ("errors", "geometry", "camera", "shapes", "structures", "labelling", "answers", "protocols")
 STAGES = ("keyframes", "gaussians", "masks", "association", "codebook", "field", "query", "evaluation")
 ADAPTERS = ("ingest", "perception", "rendering", "storage", "synthetic")
-GLUE = ("config", "registry", "resources")
+GLUE = ("options", "config", "registry", "resources")
 SHELLS = ("cli", "commands", "ros", "executable")
 
 OWNERS = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ccl_lgs_ros.config import QueryOptions
+from ccl_lgs_ros.options import QueryOptions
 from ccl_lgs_ros.perception.builtin_encoder import BuiltinEncoder
 from ccl_lgs_ros.perception.colour_families import ACCEPTED, FAMILIES, colour_table, lab_of, memberships
 from ccl_lgs_ros.perception.colour_words import colours_in

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ccl_lgs_ros.camera import Camera, Keyframe
-from ccl_lgs_ros.config import MaskOptions
 from ccl_lgs_ros.masks.levels import label_map
+from ccl_lgs_ros.options import MaskOptions
 from ccl_lgs_ros.perception.builtin_encoder import BuiltinEncoder
 from ccl_lgs_ros.perception.builtin_segmenter import BuiltinSegmenter
 from ccl_lgs_ros.perception.region_merging import Partition, merge_regions

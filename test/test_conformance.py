@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ccl_lgs_ros import config
+from ccl_lgs_ros import options
 from ccl_lgs_ros.backends import unavailable
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.errors import ConfigError, MissingDependencyError
@@ -15,13 +15,15 @@ from ccl_lgs_ros.registry import PARTS, create, names, part_class
 from ccl_lgs_ros.structures import Codebook, Gaussians, Segments, Tracks, Votes, VoteTable
 
 GROUPS = {
-    "rasterizer": config.RenderingOptions,
-    "segmenter": config.PerceptionOptions,
-    "encoder": config.PerceptionOptions,
-    "associator": config.AssociationOptions,
-    "fitter": config.CodebookOptions,
-    "lifter": config.FieldOptions,
+    "rasterizer": options.RenderingOptions,
+    "segmenter": options.PerceptionOptions,
+    "encoder": options.PerceptionOptions,
+    "associator": options.AssociationOptions,
+    "propagator": options.AssociationOptions,
+    "fitter": options.CodebookOptions,
+    "lifter": options.FieldOptions,
 }
+CONTEXT = {"device": torch.device("cpu"), "download": False, "seed": 0}
 ALL = [(kind, name) for kind in PARTS for name in PARTS[kind]]
 
 
@@ -31,10 +33,10 @@ def working(kind: str) -> list:
 
 
 def part(kind: str, name: str):
-    reason = unavailable(kind, name)
+    reason = unavailable(kind, name, GROUPS[kind](), **CONTEXT)
     if reason:
         pytest.skip(f"{kind} {name}: {reason}")
-    return create(kind, name, GROUPS[kind]())
+    return create(kind, name, GROUPS[kind](), **CONTEXT)
 
 
 def camera() -> Camera:
@@ -65,7 +67,7 @@ def gaussians(count: int = 30) -> Gaussians:
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_a_part_asks_only_for_options_of_its_group(kind: str, name: str) -> None:
-    known = set(GROUPS[kind].__dataclass_fields__)
+    known = {*GROUPS[kind].__dataclass_fields__, *CONTEXT}
     wanted = inspect.signature(part_class(kind, name)).parameters
     for option in wanted.values():
         assert option.name in known, f"{name} wants {option.name}"
@@ -74,13 +76,13 @@ def test_a_part_asks_only_for_options_of_its_group(kind: str, name: str) -> None
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_a_part_that_cannot_work_says_why_in_one_sentence(kind: str, name: str) -> None:
-    reason = unavailable(kind, name)
+    reason = unavailable(kind, name, GROUPS[kind](), **CONTEXT)
     assert "\n" not in reason
     if reason:
         from ccl_lgs_ros.backends import create_part
 
         with pytest.raises(MissingDependencyError):
-            create_part(kind, name, GROUPS[kind]())
+            create_part(kind, name, GROUPS[kind](), **CONTEXT)
 
 
 def test_an_unknown_part_names_the_known_ones() -> None:

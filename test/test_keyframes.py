@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from ccl_lgs_ros.config import KeyframeOptions
 from ccl_lgs_ros.geometry import rigid
 from ccl_lgs_ros.keyframes import KeyframeSelector
+from ccl_lgs_ros.options import KeyframeOptions
 
 S = 1_000_000_000
 Image = tuple[int, np.ndarray, float]  # stamp, world_from_camera, sharpness

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ccl_lgs_ros.asking import answer_view, create_encoder, query_map
-from ccl_lgs_ros.backends import create_part
+from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.capture import check_bag
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.offline import map_recording
@@ -62,7 +62,7 @@ def test_the_red_cupboard_covers_the_red_fronts(kitchen) -> None:
     path, semantic_map, config = kitchen
     keyframes = KeyframeStore(MapDirectory.open(path))
     encoder = create_encoder(semantic_map, config)
-    rasterizer, _ = create_part("rasterizer", "auto", config.rendering)
+    rasterizer, _ = configured_part("rasterizer", config)
     answer = query_map(semantic_map, "red cupboard", config, encoder)
     overlaps = []
     for index in range(0, len(keyframes), 4):

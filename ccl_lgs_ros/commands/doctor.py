@@ -72,12 +72,13 @@ def _say_gpu() -> None:
 
 
 def _say_parts() -> bool:
-    from ccl_lgs_ros.backends import unavailable
-    from ccl_lgs_ros.registry import PARTS, names
+    from ccl_lgs_ros.backends import reasons_against
+    from ccl_lgs_ros.config import MapConfig
+    from ccl_lgs_ros.registry import PARTS
 
     works = True
     for kind in PARTS:
-        reasons = {name: unavailable(kind, name) for name in names(kind)}
+        reasons = reasons_against(kind, MapConfig())
         for name, reason in reasons.items():
             print(f"  {'no' if reason else 'ok':<8} {kind} {name}{': ' + reason if reason else ''}")
         works = works and not all(reasons.values())

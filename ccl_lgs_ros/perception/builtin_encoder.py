@@ -35,6 +35,10 @@ class BuiltinEncoder:
     def dim(self) -> int:
         return len(FAMILIES)
 
+    @property
+    def threshold(self) -> float:
+        return 0.5  # a tie with the strongest rival
+
     def encode_segments(self, image: NDArray[np.uint8], labels: Tensor, count: int) -> Tensor:
         """Unit features [M, D] of the segments 0 to count - 1 of a label map [H, W]; zeros where there is no pixel."""
         label = labels.cpu().numpy()

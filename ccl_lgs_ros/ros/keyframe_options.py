@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from ccl_lgs_ros.config import option
+from ccl_lgs_ros.options import option
 
 DEFAULT_MAP_PATH = "~/.ros/ccl_lgs/map"
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.asking import create_encoder
-from ccl_lgs_ros.backends import create_part
+from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
@@ -72,7 +72,7 @@ class MapReader:
     def rasterizer(self) -> Rasterizer:
         """What draws the map."""
         if self._rasterizer is None:
-            self._rasterizer, _ = create_part("rasterizer", self._config.rendering.rasterizer, self._config.rendering)
+            self._rasterizer, _ = configured_part("rasterizer", self._config)
         return self._rasterizer
 
     def refresh(self) -> bool:

@@ -14,7 +14,7 @@ HEAD = """\
 # SPDX-License-Identifier: Apache-2.0
 # Every option with its default. For the nodes: params_file:=FILE (launch) or --ros-args --params-file FILE;
 # for the command line: ccl-lgs map BAG -o MAP --config FILE. Copy it, keep the lines you change.
-# This file is written from ccl_lgs_ros/config.py, where the options are defined.
+# This file is written from ccl_lgs_ros/options.py, where the options are defined.
 /**:
   ros__parameters:
 """

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from ccl_lgs_ros.config import option
+from ccl_lgs_ros.options import option
 from ccl_lgs_ros.ros.keyframe_options import DEFAULT_MAP_PATH
 
 

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every option of the system, once: a frozen group per part of the method; each field carries its description,
+range and choices, from which the ROS parameter descriptors and the help texts are made.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+def option(
+    default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
+) -> Any:
+    """A field with its description, inclusive range and choices."""
+    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameOptions:
+    map_frame: str = option("map", "Frame that the map lives in; 'odom' where nothing publishes map.")
+    map_up: tuple[float, float, float] = option((0.0, 0.0, 1.0), "Direction that is up in the map frame.")
+    camera_frame: str = option("", "Optical frame of the camera, for drivers that leave frame_id empty or wrong.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    use_depth: bool = option(True, "Use depth images where there are any.")
+    pose_source: str = option("auto", "Where poses come from; auto prefers tf.", choices=("auto", "tf", "topic"))
+    sync_slop: float = option(0.02, "Seconds that colour, depth and pose stamps may differ.", low=0, high=1)
+    tf_timeout: float = option(1.0, "Seconds that an image waits for its transform.", low=0, high=30)
+    tf_cache: float = option(30.0, "Seconds of tf that are kept.", low=1, high=3600)
+    pending_queue: int = option(60, "Images that may wait for depth or transforms.", low=1, high=1000)
+    depth_scale: float = option(0.0, "Metres per depth unit; 0 = by encoding (16UC1 mm, 32FC1 m).", low=0)
+    depth_min: float = option(0.1, "Metres; nearer depth is unknown.", low=0)
+    depth_max: float = option(8.0, "Metres; farther depth is unknown.", low=0)
+    depth_min_valid_ratio: float = option(
+        0.05, "Share of known depth under which a depth image is dropped.", low=0, high=1
+    )
+    max_image_size: int = option(1280, "Pixels; longer images are scaled down.", low=16, high=8192)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyframeOptions:
+    min_translation: float = option(0.10, "Metres of motion that make a new keyframe.", low=0)
+    min_rotation: float = option(0.14, "Radians of rotation that make a new keyframe.", low=0, high=3.15)
+    min_interval: float = option(0.0, "Seconds between keyframes at least.", low=0)
+    max_interval: float = option(0.0, "Seconds after which a keyframe is taken without motion; 0 = never.", low=0)
+    min_sharpness: float = option(
+        0.5, "Share of the running median sharpness under which an image is too blurred; 0 = off.", low=0, high=1
+    )
+    max_count: int = option(2000, "Keyframes kept; see overflow.", low=2)
+    overflow: str = option(
+        "thin",
+        "At max_count: thin = keep every second of what comes, then every fourth...; stop = keep no more.",
+        choices=("thin", "stop"),
+    )
+    jpeg_quality: int = option(95, "Quality of the stored colour images.", low=1, high=100)
+    max_disk_gb: float = option(20.0, "Gigabytes that the keyframes may take on disk.", low=0.001)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianOptions:
+    seed_stride: int = option(3, "Every how many-th pixel of a depth image may seed a Gaussian.", low=1, high=64)
+    seed_alpha: float = option(0.5, "A pixel seeds where the map's rendered alpha is below this.", low=0, high=1)
+    max_gaussians: int = option(500_000, "Gaussians that the map may hold.", low=100)
+    sh_degree: int = option(0, "Degree of the spherical harmonics of colour.", low=0, high=3)
+    iterations: int = option(400, "Steps of photometric optimisation in a refine.", low=0)
+    image_width: int = option(320, "Pixels; width at which refine optimises.", low=16)
+    holdout_every: int = option(8, "Every how many-th keyframe gives no colour and is scored; 0 = none.", low=0)
+    depth_weight: float = option(0.1, "Weight of the depth loss.", low=0)
+    ssim_weight: float = option(0.2, "Weight of the D-SSIM term of the colour loss.", low=0, high=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderingOptions:
+    rasterizer: str = option("auto", "Draws the Gaussians; auto takes the best that works here.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerceptionOptions:
+    segmenter: str = option("auto", "Proposes masks; auto takes the best that works here.")
+    segmenter_model: str = option(
+        "", "Architecture: vit_h, vit_l, vit_b (sam), sam2.1_hiera_l, _b+, _s, _t (sam2); empty = the part's own."
+    )
+    segmenter_checkpoint: str = option(
+        "", "Path of its weights; empty = the cache, then the hub if download is set; random = untrained, for trials."
+    )
+    segmenter_image_size: int = option(0, "Pixels at which sam2 looks; 0 = the model's own.", low=0, high=4096)
+    points_per_side: int = option(32, "Point prompts along each side of the image (sam, sam2).", low=1, high=128)
+    point_batch: int = option(64, "Point prompts that are decoded at once; bounds memory.", low=1, high=4096)
+    min_predicted_iou: float = option(
+        0.0, "Predicted IoU under which sam and sam2 propose nothing; 0 = the model's own.", high=1
+    )
+    min_stability: float = option(
+        0.0, "Stability under which sam and sam2 propose nothing; 0 = the model's own.", high=1
+    )
+    encoder: str = option("auto", "Puts segments and texts into one language space; auto takes the best.")
+    encoder_model: str = option("", "OpenCLIP architecture, or path of a classifier; empty = the part's own.")
+    encoder_checkpoint: str = option(
+        "", "OpenCLIP weights: tag or path; empty = the model's own tag; random = untrained, for trials."
+    )
+    encoder_batch: int = option(32, "Segments that are encoded at once; bounds memory.", low=1, high=4096)
+    classifier_labels: str = option("", "Text file with a line per class of the classifier.")
+    classifier_top: int = option(10, "Classes whose text vectors make a feature (classifier).", low=1)
+    text_tables: str = option(
+        "", "Text vectors of names (classifier): VECTORS.npy=NAMES, more after commas; names as txt, csv or json."
+    )
+    negatives: str = option("object,things,stuff,texture", "Generic texts that a prompt must beat, by commas.")
+    templates: str = option("{}", "Sentences around a prompt whose vectors are averaged, separated by |.")
+    relevancy: str = option(
+        "pairwise",
+        "pairwise = least of the softmaxes against each negative (LERF); joint = one softmax over all (CCL-LGS).",
+        choices=("pairwise", "joint"),
+    )
+    sharpness: float = option(10.0, "Inverse temperature of the relevancy softmax.", low=0.01, high=1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskOptions:
+    min_area_px: int = option(150, "Pixels under which a mask is dropped.", low=1)
+    min_quality: float = option(0.3, "Predicted IoU times stability under which a mask is dropped.", low=0, high=1)
+    max_overlap: float = option(0.8, "IoU with a better mask above which a mask is redundant.", low=0, high=1)
+    max_inner: float = option(
+        1.0, "How much of a mask may lie inside a better one (LangSplat's inner test, 0.5); 1 = all.", low=0, high=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssociationOptions:
+    associator: str = option("geometric", "Joins segments across keyframes to tracks.")
+    min_overlap: float = option(0.25, "Share of a segment's votes that a track must hold to take it.", low=0, high=1)
+    min_agreement: float = option(
+        0.7, "Cosine of features under which segment and track are two things.", low=-1, high=1
+    )
+    min_votes: float = option(10.0, "Rendering weight under which a segment has no 3D support.", low=0)
+    second_vote: str = option(
+        "none", "Another associator that may join tracks in a refine.", choices=("none", "tracker")
+    )
+    propagator: str = option("sam2", "Follows masks through a video, for the tracker.")
+    propagator_model: str = option("", "Architecture: sam2.1_hiera_l, _b+, _s, _t; empty = the part's own.")
+    propagator_checkpoint: str = option(
+        "", "Path of its weights; empty = the cache, then the hub if download is set; random = untrained, for trials."
+    )
+    propagator_image_size: int = option(0, "Pixels at which it looks; 0 = the model's own.", low=0, high=4096)
+    match_iou: float = option(0.5, "IoU with a propagated mask above which a segment joins its track.", low=0, high=1)
+    reseed: bool = option(True, "Start tracks wherever none is; false = from the first keyframe only (CCL-LGS).")
+    backward: bool = option(True, "Follow new tracks backward as well.")
+    window: int = option(64, "Keyframes that the tracker holds at once; bounds memory.", low=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodebookOptions:
+    fitter: str = option("online", "Compresses language vectors to entries.")
+    size: int = option(128, "Entries K for fitters that do not grow.", low=2, high=65536)
+    merge_cosine: float = option(0.95, "Cosine above which the online fitter joins two vectors.", low=0, high=1)
+    iterations: int = option(500, "Steps of the contrastive fitter.", low=0)
+    learning_rate: float = option(1e-3, "Of the contrastive fitter.", low=0)
+    batch: int = option(256, "Features in a step of the contrastive fitter.", low=2)
+    pull_weight: float = option(0.25, "Weight of the loss that pulls a track's entries together.", low=0)
+    push_weight: float = option(0.25, "Weight of the loss that pushes two tracks' entries apart.", low=0)
+    margin: float = option(0.7, "Cosine under which two tracks' entries are far enough apart.", low=-1, high=1)
+    vote_codes: bool = option(True, "One code per track, by the vote of its segments.")
+    robust_mean: bool = option(True, "Fit and code the robust mean of each track instead of its single views.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldOptions:
+    lifter: str = option("registration", "Carries tracks onto Gaussians.")
+    slots: int = option(6, "Tracks that a Gaussian's working votes hold.", low=2, high=64)
+    min_confidence: float = option(0.5, "Share of votes under which a Gaussian has no track.", low=0, high=1)
+    min_labelled: float = option(
+        0.4, "Share of what was seen of a Gaussian that must carry votes, or it has no track.", low=0, high=1
+    )
+    channels: int = option(8, "Feature channels per Gaussian and level (distillation).", low=1, high=64)
+    iterations: int = option(2000, "Steps of the distillation.", low=0)
+    learning_rate: float = option(1e-3, "Of the distilled features and their decoder.", low=0)
+    batch_px: int = option(8192, "Pixels of a step that are decoded; bounds memory; 0 = all.", low=0)
+    joint: bool = option(False, "Let the distillation train colour and geometry as well (CCL-LGS).")
+    decode: str = option(
+        "votes",
+        "votes = the decoded views vote on the Gaussians; gaussians = decode each Gaussian by itself (a control).",
+        choices=("votes", "gaussians"),
+    )
+    patience: int = option(0, "Checks without progress after which the distillation stops; 0 = never.", low=0)
+    checkpoint_every: int = option(200, "Steps between checkpoints that a killed run goes on from; 0 = none.", low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryOptions:
+    threshold: float = option(
+        0.0, "Relevancy above which a track answers a prompt; 0.5 = a tie, 0 = the encoder's own.", low=0, high=1
+    )
+    max_instances: int = option(10, "Instances in an answer.", low=1, high=1000)
+    min_gaussians: int = option(15, "Gaussians under which a group is no instance.", low=1)
+    connect_distance: float = option(0.0, "Metres that join Gaussians to one instance; 0 = from the map.", low=0)
+    level: str = option("auto", "Mask level; auto = best evidence.", choices=("auto", "wp", "sp"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapConfig:
+    """Everything that decides how a map is made and asked."""
+
+    seed: int = option(0, "Seed of every random choice.", low=0)
+    device: str = option("auto", "Where tensors live: auto, cpu, cuda, cuda:1 ...")
+    download: bool = option(False, "Allow model weights to be fetched from their hub.")
+    frames: FrameOptions = dataclasses.field(default_factory=FrameOptions)
+    ingest: IngestOptions = dataclasses.field(default_factory=IngestOptions)
+    keyframes: KeyframeOptions = dataclasses.field(default_factory=KeyframeOptions)
+    gaussians: GaussianOptions = dataclasses.field(default_factory=GaussianOptions)
+    rendering: RenderingOptions = dataclasses.field(default_factory=RenderingOptions)
+    perception: PerceptionOptions = dataclasses.field(default_factory=PerceptionOptions)
+    masks: MaskOptions = dataclasses.field(default_factory=MaskOptions)
+    association: AssociationOptions = dataclasses.field(default_factory=AssociationOptions)
+    codebook: CodebookOptions = dataclasses.field(default_factory=CodebookOptions)
+    field: FieldOptions = dataclasses.field(default_factory=FieldOptions)
+    query: QueryOptions = dataclasses.field(default_factory=QueryOptions)
