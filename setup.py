@@ -56,7 +56,15 @@ setup(
         "ros": ROS_RUNTIME + ROS_GENERATORS,
         "test": ["colcon-common-extensions", "hypothesis", "pytest", "pytest-timeout"],
         "lint": ["pyright", "ruff"],
-        "models": ["torchvision", "open_clip_torch", "segment-anything", "sam2"],
+        "models": [
+            "ai-edge-litert",
+            "hydra-core",
+            "omegaconf",
+            "open_clip_torch",
+            "sam2",
+            "segment-anything",
+            "torchvision",
+        ],
     },
     entry_points={"console_scripts": [f"{name} = {NAME}.{module}:main" for name, module in COMMANDS.items()]},
 )

@@ -140,14 +140,15 @@ def package_inputs() -> list[object]:
 
 
 def install_packages() -> None:
-    """torch first, from its own index, then the project in place with the extras for ROS, tests and checks."""
+    """torch and torchvision first, from their own index, then the project in place with its extras."""
     constraints = ["--constraint", ROOT / "constraints.txt"]
     torch = [line for line in (ROOT / "requirements.txt").read_text().split() if line.startswith("torch")]
     hint = "a package could not be installed; the log says which. Check the network and run this again"
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     run([*pip, *constraints, "setuptools"], hint)
-    run([*pip, *constraints, *torch_index(), *torch], hint)
-    run([*pip, *constraints, "--no-build-isolation", "-e", f"{ROOT}[ros,test,lint]"], hint)
+    run([*pip, *constraints, *torch_index(), *torch, "torchvision"], hint)
+    environment = {**os.environ, "SAM2_BUILD_CUDA": "0"}  # sam2 does without its one kernel, which fills holes in masks
+    run([*pip, *constraints, "--no-build-isolation", "-e", f"{ROOT}[ros,models,test,lint]"], hint, environment)
 
 
 def torch_index() -> list[str]:
