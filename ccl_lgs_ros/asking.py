@@ -9,10 +9,11 @@ from torch import Tensor
 from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.camera import Camera
-from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.query.answer import answer
+from ccl_lgs_ros.registry import names
 from ccl_lgs_ros.structures import NONE, SemanticMap
 
 MAX_PROMPT_WORDS = 64  # a prompt names one thing; more is a mistake or an attack
@@ -20,11 +21,14 @@ MIN_SHOWN_ALPHA = 0.1  # a pixel under this rendered alpha shows nothing
 
 
 def create_encoder(semantic_map: SemanticMap, config: MapConfig) -> Encoder:
-    """The encoder whose language the map speaks.
+    """The encoder whose language the map speaks; `auto` takes the kind that the map names.
 
     Raises:
         EncoderMismatchError: if the configured encoder lives in another space.
     """
+    kind = semantic_map.encoder.partition("/")[0]
+    if config.perception.encoder == "auto" and kind in names("encoder"):
+        config = updated(config, {"perception.encoder": kind})
     encoder, _ = configured_part("encoder", config)
     if encoder.identity != semantic_map.encoder:
         raise EncoderMismatchError(

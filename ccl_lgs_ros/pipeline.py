@@ -13,27 +13,21 @@ from dataclasses import dataclass
 import torch
 
 from ccl_lgs_ros.asking import answer_view, create_encoder, query_map
-from ccl_lgs_ros.association.tracks import extended, merged, relabelled
-from ccl_lgs_ros.backends import configured_part, resolve_device
+from ccl_lgs_ros.backends import resolve_device
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.gaussians.optimize import optimize, psnr_report
+from ccl_lgs_ros.gaussians.optimize import is_held_out, optimize, psnr_report
 from ccl_lgs_ros.gaussians.seed import seed_gaussians
-from ccl_lgs_ros.masks.levels import label_map
+from ccl_lgs_ros.live import LiveLanguage
+from ccl_lgs_ros.parts import Parts, create_parts
+from ccl_lgs_ros.perceiving import Perceiver
 from ccl_lgs_ros.protocols import KeyframeSource, Progress, no_progress
+from ccl_lgs_ros.semantics import Recollection, associate, refined
+from ccl_lgs_ros.storage.checkpoint import FileCheckpoint, fingerprint
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.segment_store import SegmentStore
 from ccl_lgs_ros.storage.snapshot import publish
-from ccl_lgs_ros.structures import (
-    LEVELS,
-    Codebook,
-    Gaussians,
-    Segments,
-    SemanticLevel,
-    SemanticMap,
-    Tracks,
-    VoteTable,
-)
+from ccl_lgs_ros.structures import Gaussians, SemanticField, SemanticLevel, SemanticMap
 from ccl_lgs_ros.working_size import WorkingSize
 
 logger = logging.getLogger(__name__)
@@ -41,17 +35,12 @@ logger = logging.getLogger(__name__)
 __all__ = ["MapSession", "answer_view", "build_map", "create_encoder", "query_map"]
 
 
-@dataclass(slots=True)
-class LevelState:
-    """What a session knows of one level while it grows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refined:
+    """What a refine made of the language; it holds until the next keyframe."""
 
-    table: VoteTable
-    tracks: Tracks
-    codebook: Codebook
-
-    @staticmethod
-    def empty(num_gaussians: int, slots: int, dim: int) -> "LevelState":
-        return LevelState(VoteTable.empty(num_gaussians, slots), Tracks.empty(dim), Codebook.empty(dim))
+    levels: Mapping[str, SemanticLevel]
+    field: SemanticField | None
 
 
 class MapSession:
@@ -59,39 +48,44 @@ class MapSession:
 
     Args:
         config: every option.
-        directory: where segments and snapshots live; the caller holds its locks.
+        directory: where segments, checkpoints and snapshots live; the caller holds its locks.
         progress: told how far long work has come; raises Cancelled to stop it.
+        parts: what to work with; made from the options if not given.
 
     Raises:
         MissingDependencyError: if a part that was named explicitly does not work here.
     """
 
-    def __init__(self, config: MapConfig, directory: MapDirectory, progress: Progress = no_progress) -> None:
+    def __init__(
+        self,
+        config: MapConfig,
+        directory: MapDirectory,
+        progress: Progress = no_progress,
+        parts: Parts | None = None,
+    ) -> None:
         self.config, self.directory, self.progress = config, directory, progress
         self.device = resolve_device(config.device)
-        self.rasterizer, rasterizer = configured_part("rasterizer", config)
-        self.segmenter, segmenter = configured_part("segmenter", config)
-        self.encoder, _ = configured_part("encoder", config)
-        self.associator, _ = configured_part("associator", config)
-        self.fitter, _ = configured_part("fitter", config)
-        self.lifter, _ = configured_part("lifter", config)
+        self.parts = parts or create_parts(config)
         self.working_size = WorkingSize(config.gaussians.image_width)
-        backends = {"rasterizer": rasterizer, "segmenter": segmenter, "encoder": self.encoder.identity}
-        self.info: dict[str, object] = {"backends": backends}
-        perception = f"{segmenter} {self.encoder.identity} {config.masks}"
-        self.segments = SegmentStore(directory.segments_path, identity=perception)
+        self.info: dict[str, object] = {"backends": dict(self.parts.chosen)}
+        identity = f"{self.parts.chosen} {config.perception} {config.masks}"
+        cache = SegmentStore(directory.segments_path, identity=identity)
+        self.perceiver = Perceiver(self.parts.segmenter, self.parts.encoder, config.masks, cache)
         self.gaussians = Gaussians.empty(config.gaussians.sh_degree).to(self.device)
         self.num_added = 0
-        self.levels: dict[str, LevelState] = {}
-        self._forget_semantics()
+        self.live = LiveLanguage(self.parts, config.field.slots, 0)
+        self.refined: Refined | None = None
 
     def add(self, keyframe: Keyframe) -> None:
         """The live path: what the keyframe shows joins the map, in geometry and in language."""
         view = self.working_size.of(keyframe)
-        if not self._is_held_out(self.num_added):
+        if not is_held_out(self.num_added, self.config.gaussians.holdout_every):
             self._seed(view)
-        self._register(keyframe, view)
+        segments = self.perceiver.segments(keyframe)
+        labels = {name: self.working_size.labels(found.labels) for name, found in segments.items()}
+        self.live.join(self.gaussians, view, segments, labels)
         self.num_added += 1
+        self.refined = None
 
     def catch_up(self, keyframes: KeyframeSource, stage: str = "keyframes") -> None:
         """Add the keyframes that were stored since the last one that was added."""
@@ -101,15 +95,16 @@ class MapSession:
             self.progress(stage, self.num_added, total, gaussians=len(self.gaussians))
 
     def refine(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> None:
-        """Optimise the Gaussians over all keyframes, then associate and vote anew on what they became.
+        """Optimise the Gaussians over all keyframes, then associate, compress and lift anew on what they became.
 
-        Whatever stops it, Cancelled too, leaves the session as it was.
+        Whatever stops it, Cancelled too, leaves the session as it was; what was reached is kept as checkpoints.
         """
-        before = self.gaussians, self.levels
+        before = self.gaussians, self.live, self.refined
         try:
-            self._refine(keyframes, max_seconds)
+            self._refine_geometry(keyframes, max_seconds)
+            self._refine_language(keyframes)
         except BaseException:
-            self.gaussians, self.levels = before
+            self.gaussians, self.live, self.refined = before
             raise
 
     def build(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> SemanticMap:
@@ -120,28 +115,46 @@ class MapSession:
 
     def snapshot(self) -> SemanticMap:
         """The map as it is now, published as the directory's next version."""
-        levels = {name: self._semantic_level(state) for name, state in self.levels.items()}
+        levels = self.refined.levels if self.refined else self.live.semantics()
         num_tracks = {name: level.num_tracks for name, level in levels.items()}
         semantic_map = SemanticMap(
             gaussians=self.gaussians.detached().to("cpu"),
             levels=levels,
-            encoder=self.encoder.identity,
+            encoder=self.parts.encoder.identity,
+            field=self.refined.field if self.refined else None,
             map_id=self.directory.map_id,
             map_frame=self.config.frames.map_frame,
             map_up=self.config.frames.map_up,
             info={**self.info, "keyframes": self.num_added, "tracks": num_tracks},
         )
-        return publish(self.directory, semantic_map)
+        published = publish(self.directory, semantic_map)
+        if self.refined:
+            self._checkpoint("gaussians", "").remove()
+            self._checkpoint("field", "").remove()
+        return published
 
-    def _refine(self, keyframes: KeyframeSource, max_seconds: float) -> None:
+    def _refine_geometry(self, keyframes: KeyframeSource, max_seconds: float) -> None:
         options = self.config.gaussians
         views = self.working_size.source(keyframes)
-        generator = torch.Generator().manual_seed(self.config.seed)
-        began = time.monotonic()
-        self.gaussians = optimize(
+        start = fingerprint(*self.gaussians.tensors().values())
+        checkpoint = self._checkpoint("gaussians", f"{options} {self.config.seed} {self.num_added} {start}")
+        reached = checkpoint.load()
+        if reached:
+            logger.info("going on with the Gaussians of an earlier run")
+            self.gaussians = Gaussians(**reached).to(self.device)
+        else:
+            began = time.monotonic()
+            self.gaussians = self._optimized(views, max_seconds)
+            self.info["optimize_seconds"] = round(time.monotonic() - began, 1)
+            checkpoint.save(self.gaussians.tensors())
+        self._score(views)
+
+    def _optimized(self, views: KeyframeSource, max_seconds: float) -> Gaussians:
+        options = self.config.gaussians
+        return optimize(
             self.gaussians,
             views,
-            self.rasterizer,
+            self.parts.rasterizer,
             iterations=options.iterations,
             holdout_every=options.holdout_every,
             depth_weight=options.depth_weight,
@@ -150,25 +163,39 @@ class MapSession:
             seed_alpha=options.seed_alpha,
             max_gaussians=options.max_gaussians,
             max_seconds=max_seconds,
-            generator=generator,
+            generator=torch.Generator().manual_seed(self.config.seed),
             progress=self.progress,
         )
-        self.info["optimize_seconds"] = round(time.monotonic() - began, 1)
-        self._score(views)
-        self._register_all(keyframes)
 
-    def _is_held_out(self, index: int) -> bool:
-        every = self.config.gaussians.holdout_every
-        return every > 0 and index % every == every - 1
+    def _refine_language(self, keyframes: KeyframeSource) -> None:
+        seen = Recollection(
+            keyframes=keyframes, perceiver=self.perceiver, working_size=self.working_size, count=self.num_added
+        )
+        began = time.monotonic()
+        self.live, tables = associate(self.gaussians, seen, self.parts, self.config, self.progress)
+        self.info["associate_seconds"] = round(time.monotonic() - began, 1)
+        lifting, levels, figures = refined(
+            self.gaussians,
+            seen,
+            tables,
+            self.parts,
+            self.config,
+            checkpoint_of=lambda work: self._checkpoint("field", work),
+            progress=self.progress,
+        )
+        self.info.update(figures)
+        if lifting.gaussians is not self.gaussians:
+            self.gaussians = lifting.gaussians.detached()
+            self._score(self.working_size.source(keyframes))
+        self.refined = Refined(levels=levels, field=lifting.field)
 
-    def _forget_semantics(self) -> None:
-        slots, dim, n = self.config.field.slots, self.encoder.dim, len(self.gaussians)
-        self.levels = {name: LevelState.empty(n, slots, dim) for name in LEVELS}
+    def _checkpoint(self, name: str, work: str) -> FileCheckpoint:
+        return FileCheckpoint(self.directory.path / "work" / f"{name}.safetensors", work)
 
     def _seed(self, view: Keyframe) -> None:
         options = self.config.gaussians
         with torch.no_grad():
-            seen = self.rasterizer.render(self.gaussians, view.camera, view.world_from_camera)
+            seen = self.parts.rasterizer.render(self.gaussians, view.camera, view.world_from_camera)
         seeds = seed_gaussians(
             view, seen, seed_stride=options.seed_stride, seed_alpha=options.seed_alpha, sh_degree=options.sh_degree
         )
@@ -177,64 +204,13 @@ class MapSession:
             logger.warning("the map is full: %s Gaussians; raise gaussians.max_gaussians", options.max_gaussians)
             seeds = seeds.select(torch.arange(room))
         self.gaussians = self.gaussians.joined(seeds.to(self.device))
-        for state in self.levels.values():
-            state.table = state.table.grown(len(self.gaussians))
-
-    def _register(self, keyframe: Keyframe, view: Keyframe) -> None:
-        for name, segments in self._perceive(keyframe).items():
-            labels = self.working_size.labels(segments.labels)
-            votes = self.rasterizer.vote(self.gaussians, view.camera, view.world_from_camera, labels)
-            state = self.levels[name]
-            track_of_segment = self.associator.associate(segments, votes, state.table, state.tracks)
-            state.tracks = extended(state.tracks, segments, votes, track_of_segment)
-            state.table = self.lifter.accumulate(state.table, relabelled(votes, track_of_segment))
-
-    def _perceive(self, keyframe: Keyframe) -> Mapping[str, Segments]:
-        known = self.segments.load(keyframe.id)
-        if known is not None:
-            return known
-        options = self.config.masks
-        proposals = self.segmenter.propose(keyframe)
-        segments = {}
-        for level in LEVELS:
-            labels, quality = label_map(
-                proposals,
-                level,
-                min_area_px=options.min_area_px,
-                min_quality=options.min_quality,
-                max_overlap=options.max_overlap,
-            )
-            features = self.encoder.encode_segments(keyframe.image, labels, len(quality))
-            segments[level] = Segments(labels=labels, features=features, quality=quality)
-        self.segments.save(keyframe.id, segments)
-        return segments
-
-    def _register_all(self, keyframes: KeyframeSource) -> None:
-        began = time.monotonic()
-        self._forget_semantics()
-        for index in range(self.num_added):
-            keyframe = keyframes[index]
-            self._register(keyframe, self.working_size.of(keyframe))
-            self.progress("register", index + 1, self.num_added)
-        self.info["register_seconds"] = round(time.monotonic() - began, 1)
+        self.live.grow(len(self.gaussians))
 
     def _score(self, views: KeyframeSource) -> None:
-        held_out = [i for i in range(len(views)) if self._is_held_out(i)]
+        held_out = [i for i in range(len(views)) if is_held_out(i, self.config.gaussians.holdout_every)]
         if held_out:
-            self.info["held_out"] = psnr_report(self.gaussians, views, self.rasterizer, held_out)
+            self.info["held_out"] = psnr_report(self.gaussians, views, self.parts.rasterizer, held_out)
             logger.info("held-out keyframes: %s", self.info["held_out"])
-
-    def _semantic_level(self, state: LevelState) -> SemanticLevel:
-        """The level as it is published: tracks that turned out to be one thing are joined, in a copy."""
-        tracks, table = merged(state.tracks, state.table, self.associator.merge(state.table, state.tracks))
-        state.codebook = self.fitter.fit(tracks.features, torch.arange(len(tracks)), tracks.weight, state.codebook)
-        track, confidence = self.lifter.resolve(table)
-        return SemanticLevel(
-            track_of_gaussian=track.cpu(),
-            confidence=confidence.cpu(),
-            entry_of_track=state.codebook.assign(tracks.features),
-            codebook=state.codebook,
-        )
 
 
 def build_map(

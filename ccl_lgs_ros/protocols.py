@@ -53,7 +53,7 @@ class Rasterizer(Protocol):
         world_from_camera: NDArray[np.float64],
         labels: Tensor,  # [H, W] int32, -1 none
     ) -> Votes:
-        """The rendering weights of one view summed per Gaussian and label, without gradients."""
+        """The rendering weights of one view summed per Gaussian and label, without gradients, on the CPU."""
         ...
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The size at which keyframes are rendered, optimised and voted on, smaller than the images that are segmented."""
 
-from collections import OrderedDict
 from dataclasses import replace
 
 import cv2
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.protocols import KeyframeSource
+from ccl_lgs_ros.recent import Recent
 
 CACHED_KEYFRAMES = 256  # about 0.5 MB each at 320x240
 
@@ -52,25 +52,7 @@ class WorkingSize:
 
     def source(self, keyframes: KeyframeSource) -> KeyframeSource:
         """The keyframes at working size, the last used ones kept in memory."""
-        return _ScaledKeyframes(keyframes, self)
-
-
-class _ScaledKeyframes:
-    def __init__(self, keyframes: KeyframeSource, size: WorkingSize) -> None:
-        self._keyframes = keyframes
-        self._size = size
-        self._cache: OrderedDict[int, Keyframe] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._keyframes)
-
-    def __getitem__(self, index: int, /) -> Keyframe:
-        if index not in self._cache:
-            self._cache[index] = self._size.of(self._keyframes[index])
-            if len(self._cache) > CACHED_KEYFRAMES:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(index)
-        return self._cache[index]
+        return Recent(lambda: len(keyframes), lambda index: self.of(keyframes[index]), CACHED_KEYFRAMES)
 
 
 def _nearest_surface(depth: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

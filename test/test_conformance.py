@@ -11,8 +11,10 @@ from ccl_lgs_ros import options
 from ccl_lgs_ros.backends import unavailable
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.errors import ConfigError, MissingDependencyError
+from ccl_lgs_ros.labelling import LabelledView, LevelLabels
+from ccl_lgs_ros.protocols import NoCheckpoint, no_progress
 from ccl_lgs_ros.registry import PARTS, create, names, part_class
-from ccl_lgs_ros.structures import Codebook, Gaussians, Segments, Tracks, Votes, VoteTable
+from ccl_lgs_ros.structures import LEVELS, Codebook, Gaussians, Segments, Tracks, Votes, VoteTable
 
 GROUPS = {
     "rasterizer": options.RenderingOptions,
@@ -171,17 +173,44 @@ def test_a_codebook_has_unit_entries_that_stand_for_what_they_were_fitted_to(nam
     assert isinstance(empty, Codebook)
 
 
+class TwoHalves:
+    """One view whose left half has label 0 and whose right half has label 1, at both levels."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int, /) -> LabelledView:
+        labels = torch.zeros(30, 40, dtype=torch.int32)
+        labels[:, 20:] = 1
+        labels[:2] = -1
+        return LabelledView(keyframe=keyframe(), labels=dict.fromkeys(LEVELS, labels))
+
+
 @pytest.mark.parametrize("name", working("lifter"))
-def test_a_lifter_gives_a_gaussian_to_who_votes_most(name: str) -> None:
-    lifter = part("lifter", name)
-    votes = Votes(
-        gaussian=torch.tensor([0, 0, 1]),
-        label=torch.tensor([4, 7, 7]),
-        weight=torch.tensor([1.0, 9.0, 5.0]),
-        visibility=torch.tensor([10.0, 5.0, 0.0]),
+def test_a_lifter_gives_a_gaussian_the_label_that_it_is_seen_with(name: str) -> None:
+    scene, rasterizer = gaussians(300), part("rasterizer", "torch_reference")
+    labels = LevelLabels(
+        label_of_row=torch.tensor([0, 1]),
+        track_of_label=torch.tensor([0, 1]),
+        code_of_label=torch.tensor([1, 0]),
+        codebook=Codebook(entries=torch.eye(4)[:2], weight=torch.ones(2)),
     )
-    table = lifter.accumulate(VoteTable.empty(3, 4), votes)
-    track, confidence = lifter.resolve(table)
-    assert track.tolist() == [7, 7, -1]
-    assert confidence.dtype == torch.uint8
-    assert confidence[1] > confidence[0] > 0
+    lifting = part("lifter", name).lift(
+        scene,
+        TwoHalves(),
+        dict.fromkeys(LEVELS, labels),
+        rasterizer,
+        generator=torch.Generator().manual_seed(0),
+        checkpoint=NoCheckpoint(),
+        progress=no_progress,
+    )
+    column = 40.0 * scene.means[:, 0] / scene.means[:, 2] + 20.0
+    is_clear = (column - 20.0).abs() > 8.0
+    for level in LEVELS:
+        label, confidence = lifting.label_of_gaussian[level], lifting.confidence[level]
+        assert label.shape == confidence.shape == (300,)
+        assert label.dtype == torch.int32 and confidence.dtype == torch.uint8
+        has_label = (label >= 0) & is_clear
+        assert has_label.sum() >= 20
+        assert (label[has_label] == (column[has_label] > 20.0).int()).float().mean() >= 0.9
+        assert (confidence[label >= 0] > 0).all() and (confidence[label < 0] == 0).all()

@@ -16,7 +16,7 @@ from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.segment_store import SegmentStore
 from ccl_lgs_ros.storage.snapshot import NONE_U16, load, publish
-from ccl_lgs_ros.structures import LEVELS, Codebook, Gaussians, Segments, SemanticLevel, SemanticMap
+from ccl_lgs_ros.structures import LEVELS, Codebook, Gaussians, Segments, SemanticField, SemanticLevel, SemanticMap
 
 FILES = ["splat.ply", "semantics.safetensors", "snapshot.json"]
 
@@ -233,3 +233,21 @@ def test_segments_that_were_damaged_count_as_absent(tmp_path: Path) -> None:
             path = next(tmp_path.glob(f"*/{path_name}"))
             path.unlink() if content is None else path.write_bytes(content)
             assert store.load(0) is None
+
+
+def test_a_distilled_field_is_kept_with_the_map(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    field = SemanticField(
+        features={name: torch.randn(50, 8, generator=generator) for name in LEVELS},
+        decoders={name: {"0.weight": torch.randn(4, 8, generator=generator)} for name in LEVELS},
+    )
+    directory = MapDirectory.create(tmp_path / "map")
+    publish(directory, some_map())
+    publish(directory, replace(some_map(), field=field))
+    assert load(directory, 1).field is None
+    loaded = load(directory).field
+    assert loaded is not None
+    for name in LEVELS:
+        assert torch.equal(loaded.features[name], field.features[name])
+        assert loaded.decoders[name].keys() == {"0.weight"}
+        assert torch.equal(loaded.decoders[name]["0.weight"], field.decoders[name]["0.weight"])

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registration: tracks voted onto Gaussians with rendering weights. No training, and exact to do again."""
+"""Registration: labels voted onto Gaussians with rendering weights. No training, and exact to do again."""
+
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from ccl_lgs_ros.structures import NONE, Votes, VoteTable
+from ccl_lgs_ros.labelling import LabelledViews, LevelLabels, Lifting
+from ccl_lgs_ros.protocols import Checkpoint, Progress, Rasterizer, no_progress
+from ccl_lgs_ros.structures import NONE, Gaussians, Votes, VoteTable
 
 FULL_CONFIDENCE = 255
 
@@ -45,12 +49,65 @@ class RegistrationLifter:
     def resolve(self, table: VoteTable) -> tuple[Tensor, Tensor]:
         """Per Gaussian the track [N] int32 (-1 none) and its confidence [N] uint8, 0 where there is none."""
         labelled = table.weight.sum(dim=1) + table.lost
-        share = table.weight[:, 0] / labelled.clamp_min(torch.finfo(labelled.dtype).tiny)
-        is_sure = (table.track[:, 0] != NONE) & (share >= self.min_confidence)
+        return self._sure(table, table.track[:, 0], table.weight[:, 0], labelled)
+
+    def resolve_coded(self, table: VoteTable, code_of_label: Tensor) -> tuple[Tensor, Tensor]:
+        """As `resolve`, for votes on labels [L] of which several may share a code: the code must win, then the
+        heaviest label of that code answers for it. The confidence is the code's."""
+        if len(code_of_label) == 0:
+            return self.resolve(table)
+        codes = torch.where(table.track == NONE, NONE, code_of_label[table.track.clamp_min(0).long()])
+        is_same = (codes[:, :, None] == codes[:, None, :]) & (codes != NONE)[:, None, :]
+        weight_of_code = (is_same * table.weight[:, None, :]).sum(dim=2)  # [N, S]
+        first = weight_of_code.argmax(dim=1, keepdim=True)  # of equal weights the first, which is the heaviest label
+        label, weight = table.track.gather(1, first)[:, 0], weight_of_code.gather(1, first)[:, 0]
+        return self._sure(table, label, weight, table.weight.sum(dim=1) + table.lost)
+
+    def lift(
+        self,
+        gaussians: Gaussians,
+        views: LabelledViews,
+        labels: Mapping[str, LevelLabels],
+        rasterizer: Rasterizer,
+        *,
+        generator: torch.Generator,
+        checkpoint: Checkpoint,
+        progress: Progress,
+    ) -> Lifting:
+        """The labels of all views voted onto the Gaussians; nothing is random, and nothing long enough to be kept."""
+        tables = self.tables(gaussians, views, labels, rasterizer, progress)
+        resolved = {name: self.resolve_coded(tables[name], level.code_of_label) for name, level in labels.items()}
+        return Lifting(
+            gaussians=gaussians,
+            label_of_gaussian={name: label for name, (label, _) in resolved.items()},
+            confidence={name: confidence for name, (_, confidence) in resolved.items()},
+        )
+
+    def tables(
+        self,
+        gaussians: Gaussians,
+        views: LabelledViews,
+        levels: Iterable[str],
+        rasterizer: Rasterizer,
+        progress: Progress = no_progress,
+    ) -> dict[str, VoteTable]:
+        """The votes of all views for their labels, by level."""
+        tables = {name: VoteTable.empty(len(gaussians), self.slots) for name in levels}
+        for index in range(len(views)):
+            view = views[index]
+            camera, pose = view.keyframe.camera, view.keyframe.world_from_camera
+            for name in tables:
+                votes = rasterizer.vote(gaussians, camera, pose, view.labels[name])
+                tables[name] = self.accumulate(tables[name], votes)
+            progress("register", index + 1, len(views))
+        return tables
+
+    def _sure(self, table: VoteTable, winner: Tensor, weight: Tensor, labelled: Tensor) -> tuple[Tensor, Tensor]:
+        share = weight / labelled.clamp_min(torch.finfo(labelled.dtype).tiny)
+        is_sure = (winner != NONE) & (share >= self.min_confidence)
         is_sure &= labelled >= self.min_labelled * table.visibility
-        track = torch.where(is_sure, table.track[:, 0], NONE)
         confidence = (share.clamp(0.0, 1.0) * FULL_CONFIDENCE).round().clamp_min(1)
-        return track, torch.where(is_sure, confidence, 0.0).to(torch.uint8)
+        return torch.where(is_sure, winner, NONE), torch.where(is_sure, confidence, 0.0).to(torch.uint8)
 
 
 def _add_to_known(track: Tensor, weight: Tensor, votes: Votes) -> Tensor:

@@ -115,7 +115,12 @@ class GsplatRasterizer:
         gaussian, label, weight = (torch.cat(column) for column in zip(*found, strict=True))
         # Labels are in order within and across passes, so a stable sort by Gaussian leaves them in order.
         order = gaussian.argsort(stable=True)
-        return Votes(gaussian=gaussian[order], label=label[order], weight=weight[order], visibility=visibility)
+        return Votes(
+            gaussian=gaussian[order].cpu(),
+            label=label[order].cpu(),
+            weight=weight[order].cpu(),
+            visibility=visibility.cpu(),
+        )
 
 
 def _summed_weights(

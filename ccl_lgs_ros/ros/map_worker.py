@@ -184,15 +184,10 @@ class MapWorker:
         return self.session
 
     def _refine(self, session: MapSession, iterations: int, max_seconds: float) -> None:
-        """Refine wholly or, when it is stopped on the way, leave the session as it was."""
-        before = session.gaussians, session.levels
         config = session.config
         session.config = updated(config, {"gaussians.iterations": iterations})
         try:
             session.refine(self.store, max_seconds)
-        except BaseException:
-            session.gaussians, session.levels = before
-            raise
         finally:
             session.config = config
         self._num_refined = session.num_added

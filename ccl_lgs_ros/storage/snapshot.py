@@ -4,7 +4,8 @@
 splat.ply                  the Gaussians, for any 3DGS viewer
 semantics.safetensors      per level: track (u16, 65535 none; i32, -1 none, from 65535 tracks on) and confidence
                            (u8) of each Gaussian, entry of each track, codebook
-snapshot.json              everything else, and size and CRC-32 of the two
+field.safetensors          where there is a distilled field: per level the features of each Gaussian, and decoder weights
+snapshot.json              everything else, and size and CRC-32 of the others
 """
 
 import json
@@ -26,10 +27,10 @@ from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.storage.durable import disk_errors
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.ply import read_splat, write_splat
-from ccl_lgs_ros.structures import NONE, Codebook, SemanticLevel, SemanticMap
+from ccl_lgs_ros.structures import NONE, Codebook, SemanticField, SemanticLevel, SemanticMap
 
 SNAPSHOT_FORMAT_VERSION = 1
-SPLAT, SEMANTICS, DESCRIPTION = "splat.ply", "semantics.safetensors", "snapshot.json"
+SPLAT, SEMANTICS, FIELD, DESCRIPTION = "splat.ply", "semantics.safetensors", "field.safetensors", "snapshot.json"
 NONE_U16 = 65535
 OPEN_ATTEMPTS = 5  # each fails only if two versions were published since it looked
 _CHUNK = 1 << 22  # bytes
@@ -49,6 +50,8 @@ def publish(directory: MapDirectory, semantic_map: SemanticMap) -> SemanticMap:
     def write(folder: Path, version: int) -> None:
         write_splat(folder / SPLAT, semantic_map.gaussians)
         (folder / SEMANTICS).write_bytes(save(_semantics(semantic_map.levels)))
+        if semantic_map.field is not None:
+            (folder / FIELD).write_bytes(save(_field_arrays(semantic_map.field)))
         description = _description(semantic_map, version, folder)
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, allow_nan=False))
 
@@ -84,13 +87,15 @@ def _loaded(directory: MapDirectory, version: int) -> SemanticMap:
         known = ", ".join(map(str, directory.versions())) or "none"
         raise MapError(f"the map {directory.path} has no version {version}; it has: {known}")
     description = _read_description(folder)
-    for name in (SPLAT, SEMANTICS):
-        _check_file(folder / name, description["files"][name])
+    files = description["files"]
+    for name in files:
+        _check_file(folder / Path(name).name, files[name])
     try:
         return SemanticMap(
             gaussians=read_splat(folder / SPLAT),
             levels=_levels(load_file(folder / SEMANTICS), description["levels"]),
             encoder=description["encoder"],
+            field=_field(load_file(folder / FIELD), description["levels"]) if FIELD in files else None,
             version=version,
             map_id=description["map_id"],
             map_frame=description["map_frame"],
@@ -117,7 +122,7 @@ def _description(semantic_map: SemanticMap, version: int, folder: Path) -> dict[
             for name, level in semantic_map.levels.items()
         },
         "info": _plain(semantic_map.info),
-        "files": {name: _fingerprint(folder / name) for name in (SPLAT, SEMANTICS)},
+        "files": {name: _fingerprint(folder / name) for name in (SPLAT, SEMANTICS, FIELD) if (folder / name).exists()},
     }
 
 
@@ -153,6 +158,22 @@ def _levels(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> dict[str
             ),
         )
     return levels
+
+
+def _field_arrays(field: SemanticField) -> dict[str, NDArray]:
+    arrays = {f"{level}.features": features for level, features in field.features.items()}
+    for level, decoder in field.decoders.items():
+        arrays |= {f"{level}.decoder.{name}": weights for name, weights in decoder.items()}
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in arrays.items()}
+
+
+def _field(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> SemanticField:
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    decoders = {
+        level: {name.removeprefix(f"{level}.decoder."): t for name, t in tensors.items() if f"{level}.decoder." in name}
+        for level in names
+    }
+    return SemanticField(features={level: tensors[f"{level}.features"] for level in names}, decoders=decoders)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
