@@ -127,7 +127,11 @@ class MaskOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationOptions:
-    associator: str = option("geometric", "Joins segments across keyframes to tracks.")
+    associator: str = option(
+        "geometric",
+        "Joins segments to tracks in a refine: geometric = by shared Gaussians; tracker = by a video model.",
+        choices=("geometric", "tracker"),
+    )
     min_overlap: float = option(0.25, "Share of a segment's votes that a track must hold to take it.", low=0, high=1)
     min_agreement: float = option(
         0.7, "Cosine of features under which segment and track are two things.", low=-1, high=1

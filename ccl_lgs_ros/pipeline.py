@@ -20,9 +20,9 @@ from ccl_lgs_ros.gaussians.optimize import is_held_out, optimize, psnr_report
 from ccl_lgs_ros.gaussians.seed import seed_gaussians
 from ccl_lgs_ros.live import LiveLanguage
 from ccl_lgs_ros.parts import Parts, create_parts
-from ccl_lgs_ros.perceiving import Perceiver
+from ccl_lgs_ros.perceiving import Perceiver, Recollection
 from ccl_lgs_ros.protocols import KeyframeSource, Progress, no_progress
-from ccl_lgs_ros.semantics import Recollection, associate, refined
+from ccl_lgs_ros.semantics import associate, refined
 from ccl_lgs_ros.storage.checkpoint import FileCheckpoint, fingerprint
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.segment_store import SegmentStore

@@ -11,7 +11,6 @@ Geometry is given; only a joint distillation changes it.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,29 +20,16 @@ from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.labelling import LabelledView, LevelLabels, Lifting, SegmentTable, painted
 from ccl_lgs_ros.live import Joined, LiveLanguage
 from ccl_lgs_ros.parts import Parts
-from ccl_lgs_ros.perceiving import Perceiver
-from ccl_lgs_ros.protocols import Checkpoint, KeyframeSource, NoCheckpoint, Progress, no_progress
+from ccl_lgs_ros.perceiving import Recollection
+from ccl_lgs_ros.protocols import Checkpoint, NoCheckpoint, Progress, no_progress
 from ccl_lgs_ros.recent import Recent
 from ccl_lgs_ros.storage.checkpoint import fingerprint
 from ccl_lgs_ros.structures import LEVELS, NONE, Gaussians, SemanticLevel
-from ccl_lgs_ros.working_size import WorkingSize
+from ccl_lgs_ros.video_tracks import with_video
 
 logger = logging.getLogger(__name__)
 
 CACHED_VIEWS = 256  # about 1 MB each at 320x240
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recollection:
-    """The keyframes of a session with what they show, read anew whenever they are asked for."""
-
-    keyframes: KeyframeSource
-    perceiver: Perceiver
-    working_size: WorkingSize
-    count: int  # keyframes that take part
-
-    def __len__(self) -> int:
-        return self.count
 
 
 def associate(
@@ -70,8 +56,6 @@ def associate(
     tables = {name: _table(rows[name], features[name], weights[name], live.roots(name)) for name in LEVELS}
     if parts.propagator is None:
         return live, tables
-    from ccl_lgs_ros.video_tracks import with_video
-
     return live, {name: with_video(table, name, seen, parts, config, progress) for name, table in tables.items()}
 
 

@@ -4,7 +4,7 @@
 splat.ply                  the Gaussians, for any 3DGS viewer
 semantics.safetensors      per level: track (u16, 65535 none; i32, -1 none, from 65535 tracks on) and confidence
                            (u8) of each Gaussian, entry of each track, codebook
-field.safetensors          where there is a distilled field: per level the features of each Gaussian, and decoder weights
+field.safetensors          of a distilled field: per level the features of each Gaussian, and decoder weights
 snapshot.json              everything else, and size and CRC-32 of the others
 """
 
