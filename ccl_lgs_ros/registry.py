@@ -28,6 +28,9 @@ PARTS: dict[str, dict[str, str]] = {
     "propagator": {},
     "fitter": {
         "online": "codebook.online:OnlineFitter",
+        "contrastive": "codebook.contrastive:ContrastiveFitter",
+        "kmeans": "codebook.kmeans:KMeansFitter",
+        "none": "codebook.exact:ExactFitter",
     },
     "lifter": {
         "registration": "field.registration:RegistrationLifter",
