@@ -102,7 +102,7 @@ def test_a_majority_agrees_with_counting_windows_one_by_one() -> None:
 
 
 def test_a_mask_is_what_exceeds_seven_tenths_of_the_half_smoothed_range() -> None:
-    # A strip 60 wide, R = 1 inside. At its left edge 15 of the 30 columns from 15 to 44 lie in it, so R = (1 + 15/30) / 2
+    # A strip 60 wide, R = 1 inside. At its left edge 15 of the 30 columns 15 to 44 lie in it, so R = (1 + 15/30) / 2
     # = 0.75 is kept; one column farther left R = (14/30) / 2 = 0.23 is not.
     strip = block(0, SIZE, 30, 90)
     kept = relevancy_mask([strip])
