@@ -38,6 +38,7 @@ class RoomFrame:
     true_depth: NDArray[np.float32]  # [H, W] metres
     objects: NDArray[np.uint8]  # [H, W] object ids, 0 is the room and its furniture
     parts: NDArray[np.uint8]  # [H, W] part ids within each object, 0 is the room and its furniture
+    shapes: NDArray[np.int32]  # [H, W] position in the room's list of shapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Scene:
             true_depth=view.depth.astype(np.float32),
             objects=object_of_shape[view.shape],
             parts=part_of_shape[view.shape],
+            shapes=view.shape,
         )
 
     def frames(self, count: int) -> Iterator[RoomFrame]:
