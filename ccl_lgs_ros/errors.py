@@ -14,6 +14,10 @@ class MissingDependencyError(CclLgsError):
     """Something that is not installed; the text holds the command that installs it."""
 
 
+class WeightsError(CclLgsError):
+    """A file that should hold the weights of a model and does not."""
+
+
 class BagError(CclLgsError):
     """A recording that is missing, damaged, empty or lacks what mapping needs."""
 

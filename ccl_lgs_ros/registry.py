@@ -17,15 +17,22 @@ PARTS: dict[str, dict[str, str]] = {
         "torch_reference": "rendering.torch_reference:TorchRasterizer",
     },
     "segmenter": {
+        "sam2": "perception.sam2_segmenter:Sam2Segmenter",
+        "sam": "perception.sam_segmenter:SamSegmenter",
         "builtin": "perception.builtin_segmenter:BuiltinSegmenter",
+        "topic": "perception.topic_segmenter:TopicSegmenter",
     },
     "encoder": {
+        "open_clip": "perception.clip_encoder:ClipEncoder",
+        "classifier": "perception.classifier:ClassifierEncoder",
         "builtin": "perception.builtin_encoder:BuiltinEncoder",
     },
     "associator": {
         "geometric": "association.geometric:GeometricAssociator",
     },
-    "propagator": {},
+    "propagator": {
+        "sam2": "perception.sam2_propagator:Sam2Propagator",
+    },
     "fitter": {
         "online": "codebook.online:OnlineFitter",
         "contrastive": "codebook.contrastive:ContrastiveFitter",
@@ -34,6 +41,8 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "lifter": {
         "registration": "field.registration:RegistrationLifter",
+        "distillation": "field.distillation:DistillationLifter",
+        "weighted_mean": "field.weighted_mean:WeightedMeanLifter",
     },
 }
 
