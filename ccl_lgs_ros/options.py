@@ -121,7 +121,7 @@ class MaskOptions:
     min_quality: float = option(0.3, "Predicted IoU times stability under which a mask is dropped.", low=0, high=1)
     max_overlap: float = option(0.8, "IoU with a better mask above which a mask is redundant.", low=0, high=1)
     max_inner: float = option(
-        1.0, "How much of a mask may lie inside a better one (LangSplat's inner test, 0.5); 1 = all.", low=0, high=1
+        1.0, "How much of a mask may lie inside another one (LangSplat's inner test, 0.5); 1 = all.", low=0, high=1
     )
 
 

@@ -22,9 +22,14 @@ def proposals(*rows):
     )
 
 
-def segments(*rows, level="sp", min_area_px=1, min_quality=0.3, max_overlap=0.8):
+def segments(*rows, level="sp", min_area_px=1, min_quality=0.3, max_overlap=0.8, max_inner=1.0):
     labels, quality = label_map(
-        proposals(*rows), level, min_area_px=min_area_px, min_quality=min_quality, max_overlap=max_overlap
+        proposals(*rows),
+        level,
+        min_area_px=min_area_px,
+        min_quality=min_quality,
+        max_overlap=max_overlap,
+        max_inner=max_inner,
     )
     assert labels.dtype == torch.int32 and quality.dtype == torch.float32
     return labels.tolist(), [round(q, 4) for q in quality.tolist()]
@@ -73,6 +78,40 @@ def test_a_mask_like_one_that_was_dropped_itself_stays():
 def test_a_part_poorer_than_the_whole_around_it_vanishes_and_a_better_one_is_cut_out():
     assert segments((ALL, 1.0, 0.9, 0), (CORNER, 1.0, 0.8, 1)) == ([[0] * 3] * 3, [0.9])
     assert segments((ALL, 1.0, 0.8, 0), (CORNER, 1.0, 0.9, 1))[0] == [[0, 1, 1], [1, 1, 1], [1, 1, 1]]
+
+
+COLUMN = ["X..", "X..", "X.."]
+
+
+@pytest.mark.parametrize("quality_of_column", [0.8, 1.0])
+def test_an_inner_mask_is_dropped_even_if_it_is_the_better_one(quality_of_column):
+    # the column lies in the whole by 1 and fills 3/9 of it: 1 - 1 * 1/3 = 0.667
+    rows = ((ALL, 1.0, 0.9, 0), (COLUMN, 1.0, quality_of_column, 1))
+    assert segments(*rows, max_inner=0.66) == ([[0] * 3] * 3, [0.9])
+
+
+def test_an_inner_mask_stays_up_to_the_limit_and_where_the_test_is_off():
+    rows = ((ALL, 1.0, 0.9, 0), (COLUMN, 1.0, 1.0, 1))
+    expected = [[0, 1, 1]] * 3
+    assert segments(*rows, max_inner=0.67)[0] == segments(*rows)[0] == expected
+
+
+def test_a_mask_that_fills_half_of_the_one_around_it_is_not_inner():
+    eight, four = ["XXX", "XXX", "XX."], ["XX.", "XX.", "..."]  # 4/8 is not below 0.5
+    rows = ((eight, 1.0, 0.9, 0), (four, 1.0, 1.0, 1))
+    assert segments(*rows, max_inner=0.5)[1] == [1.0, 0.9]
+
+
+def test_a_mask_that_reaches_out_of_the_one_around_it_is_not_inner():
+    outer, reaching = ["XX.", "XX.", "XXX"], ["..X", "..X", "..X"]  # 1/3 of the second lies in the first
+    rows = ((outer, 1.0, 0.9, 0), (reaching, 1.0, 1.0, 1))
+    assert segments(*rows, max_inner=0.0)[1] == [1.0, 0.9]
+
+
+def test_a_mask_in_one_that_was_dropped_stays():
+    almost_all = ["XXX", "XXX", "XX."]  # IoU 8/9 with the whole, so that the whole goes
+    rows = ((almost_all, 1.0, 1.0, 0), (ALL, 1.0, 0.9, 0), (["...", "...", "..X"], 1.0, 0.8, 1))
+    assert segments(*rows, max_inner=0.5)[1] == [1.0, 0.8]
 
 
 def test_a_mask_hidden_below_the_least_area_is_dropped():

@@ -9,18 +9,25 @@ from torch import Tensor
 from ccl_lgs_ros.structures import NONE, MaskProposals
 
 GRANULARITIES = {"sp": (0, 1), "wp": (1, 2)}  # subpart and part; part and whole
+INNER_SHARE, OUTER_SHARE = 0.85, 0.5  # LangSplat's: from this share on a mask lies in one that it fills less than that
 MAX_COMPARED_PIXELS = 160 * 120  # masks are compared on a grid of at most this many pixels
 
 
 def label_map(
-    proposals: MaskProposals, level: str, *, min_area_px: int, min_quality: float, max_overlap: float
+    proposals: MaskProposals,
+    level: str,
+    *,
+    min_area_px: int,
+    min_quality: float,
+    max_overlap: float,
+    max_inner: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """The segments of one level as a label map, each with its quality.
 
     Masks are dropped that are too small, too poor, or too much like a better one; the rest are painted from the
     poorest to the best, so that the better one wins where two overlap. A segment that is hidden below the least area
     by better ones is dropped as well; so a part that is poorer than the whole around it vanishes, and a better one is
-    cut out of it, where LangSplat has a separate test for inner masks.
+    cut out of it. LangSplat drops inner masks by a test of their own, better ones too; `max_inner` 0.5 does so.
 
     Args:
         proposals: masks of all granularities.
@@ -28,6 +35,8 @@ def label_map(
         min_area_px: pixels that a mask, and what is still seen of it, must have.
         min_quality: predicted IoU times stability that a mask must have.
         max_overlap: IoU with a better mask above which a mask is dropped.
+        max_inner: a mask of which at least 0.85 lies in another one, which it fills by less than 0.5, is dropped if
+            1 minus the product of these shares is above this; 1 drops none.
 
     Returns:
         labels: [H, W] int32, the segment of each pixel, -1 none.
@@ -36,7 +45,8 @@ def label_map(
     Raises:
         ValueError: if there is no such level.
 
-    Source: CCL-LGS, 2025, section 3.2; the overlap test is that of LangSplat's mask suppression.
+    Source: CCL-LGS, 2025, section 3.2; the overlap and inner tests are LangSplat's mask suppression. There, masks that
+    were dropped still suppress others; here, only those that are kept do.
     """
     if level not in GRANULARITIES:
         raise ValueError(f"level: expected one of {tuple(GRANULARITIES)}, got {level!r}")
@@ -46,7 +56,7 @@ def label_map(
     candidates = wanted.nonzero()[:, 0]
     candidates = candidates[_areas(proposals.masks, candidates) >= min_area_px]
     candidates = candidates[quality[candidates].argsort(descending=True, stable=True)]
-    candidates = candidates[_is_distinct(proposals.masks, candidates, max_overlap)]
+    candidates = candidates[_is_distinct(proposals.masks, candidates, max_overlap, max_inner)]
     labels = _painted(proposals.masks, candidates)
     seen = torch.bincount(labels[labels != NONE].long(), minlength=len(candidates)) >= min_area_px
     number = torch.where(seen, seen.cumsum(0) - 1, NONE)
@@ -59,8 +69,8 @@ def _areas(masks: Tensor, which: Tensor) -> Tensor:
     return torch.tensor([int(torch.count_nonzero(masks[index])) for index in which.tolist()], device=which.device)
 
 
-def _is_distinct(masks: Tensor, which: Tensor, max_overlap: float) -> Tensor:
-    """Which of some masks, best first, are not much like a better mask that is kept."""
+def _is_distinct(masks: Tensor, which: Tensor, max_overlap: float, max_inner: float) -> Tensor:
+    """Which of some masks, best first, are not much like a better mask that is kept, nor an inner part of any."""
     step = math.ceil((masks.shape[1] * masks.shape[2] / MAX_COMPARED_PIXELS) ** 0.5)
     flat = masks[:, ::step, ::step][which].flatten(1).float()
     shared = flat @ flat.T
@@ -69,7 +79,9 @@ def _is_distinct(masks: Tensor, which: Tensor, max_overlap: float) -> Tensor:
     kept = torch.ones(len(which), dtype=torch.bool, device=masks.device)
     for index in range(1, len(which)):
         kept[index] = not bool((redundant[index, :index] & kept[:index]).any())
-    return kept
+    inside = shared / area[:, None].clamp_min(1.0)  # [i, j]: the share of i that lies in j
+    is_inner = (inside >= INNER_SHARE) & (inside.T < OUTER_SHARE) & (1.0 - inside * inside.T > max_inner)
+    return kept & ~(is_inner & kept).any(dim=1)
 
 
 def _painted(masks: Tensor, which: Tensor) -> Tensor:
