@@ -7,24 +7,40 @@ from importlib import import_module, metadata, util
 
 SUMMARY = "say what works on this machine, and what to install for the rest"
 DESCRIPTION = "Check the interpreter, the libraries, the GPU, ROS 2 and every exchangeable part. Exit code 0: can map."
-EXAMPLES = "examples:\n  ccl-lgs doctor\n"
+EXAMPLES = """examples:
+  ccl-lgs doctor
+  ccl-lgs doctor --download sam2.1_hiera_l                    weights of SAM 2: masks and video tracks
+  ccl-lgs doctor --download vit_h                             weights of SAM: masks
+  ccl-lgs doctor --download ViT-B-16/laion2b_s34b_b88k        weights of OpenCLIP: language
+"""
 
 NEEDED = ("torch", "numpy", "numba", "scipy", "opencv-python-headless", "scikit-image", "rosbags", "safetensors")
 OPTIONAL = {
     "gsplat": "pip install gsplat    (rasterizer on an NVIDIA GPU)",
-    "open_clip_torch": "pip install open_clip_torch    (language features)",
-    "segment-anything": "pip install segment-anything    (masks)",
-    "sam2": "pip install sam2    (masks and video tracks)",
+    "open_clip_torch": "pip install torchvision open_clip_torch    (language features)",
+    "segment-anything": "pip install torchvision segment-anything    (masks)",
+    "sam2": "SAM2_BUILD_CUDA=0 pip install --no-build-isolation torchvision sam2    (masks and video tracks)",
 }
+NOT_ALWAYS_NEEDED = ("propagator",)  # only by association.associator=tracker and second_vote=tracker
 OTHER_NAMES = {"opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command has no arguments of its own."""
+    """What may be done beside looking."""
+    parser.add_argument(
+        "--download",
+        metavar="MODEL",
+        help="fetch the published weights of a model: MODEL of sam or sam2, MODEL/TAG of OpenCLIP",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the findings."""
+    """Print the findings, or fetch weights and say where they are."""
+    if arguments.download:
+        from ccl_lgs_ros.perception.downloads import fetch_named
+
+        print(f"{arguments.download}: {fetch_named(arguments.download)}")
+        return 0
     print(f"Python {platform.python_version()} on {platform.platform(terse=True)}, {platform.machine()}")
     missing = [name for name in NEEDED if not _say_version(name, f"pip install {name}")]
     for name, advice in OPTIONAL.items():
@@ -81,5 +97,5 @@ def _say_parts() -> bool:
         reasons = reasons_against(kind, MapConfig())
         for name, reason in reasons.items():
             print(f"  {'no' if reason else 'ok':<8} {kind} {name}{': ' + reason if reason else ''}")
-        works = works and not all(reasons.values())
+        works = works and (kind in NOT_ALWAYS_NEEDED or not all(reasons.values()))
     return works

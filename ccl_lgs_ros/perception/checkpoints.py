@@ -191,7 +191,7 @@ def fetch(release: Release) -> Path:
         partial.replace(target)
     except OSError as error:
         raise MissingDependencyError(
-            f"{release.url} could not be fetched ({error}); put the file into {target.parent} by other means"
+            f"{release.url} could not be fetched ({getattr(error, 'reason', error)}); put the file into {target.parent} by other means"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
