@@ -5,47 +5,20 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ccl_lgs_ros.answers import Answer
-from ccl_lgs_ros.backends import configured_part
-from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import EvaluationError
-from ccl_lgs_ros.evaluation.metrics import Mask
 from ccl_lgs_ros.evaluation.protocols import fixed_threshold
 from ccl_lgs_ros.evaluation.scores import Scores
 from ccl_lgs_ros.label_views import labelled_views
-from ccl_lgs_ros.pipeline import answer_view, create_encoder, query_map
+from ccl_lgs_ros.map_subject import MapSubject
 from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.storage.bag import Bag
 from ccl_lgs_ros.storage.evaluation_set import read_evaluation_set
 from ccl_lgs_ros.structures import SemanticMap
 
-__all__ = ["MapSubject", "Scores", "evaluate_bag", "evaluate_map"]
+__all__ = ["Scores", "evaluate_bag", "evaluate_map"]
 
 logger = logging.getLogger(__name__)
-
-
-class MapSubject:
-    """A map under test: asked by `query_map`, shown by `answer_view`."""
-
-    def __init__(self, semantic_map: SemanticMap, config: MapConfig, threshold: float | None = None) -> None:
-        self._map, self._config, self._threshold = semantic_map, config, threshold
-        self._encoder = create_encoder(semantic_map, config)
-        self._rasterizer, _ = configured_part("rasterizer", config)
-
-    def ask(self, prompt: str) -> Answer:
-        """The instances of a prompt."""
-        return query_map(self._map, prompt, self._config, self._encoder, threshold=self._threshold)
-
-    def show(
-        self, answer: Answer, camera: Camera, world_from_camera: NDArray[np.float64]
-    ) -> tuple[Mask, NDArray[np.floating]]:
-        """The mask [H, W] of an answer and its relevancy [H, W] from a camera."""
-        mask, relevancy = answer_view(self._map, answer, self._encoder, self._rasterizer, camera, world_from_camera)
-        return mask.numpy(), relevancy.numpy()
 
 
 def evaluate_map(

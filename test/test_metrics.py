@@ -2,6 +2,7 @@
 """Figures of evaluation: cases worked out by hand, and what must hold whatever is scored."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -244,10 +245,11 @@ class FakeSubject:
         )
 
     def show(
-        self, answer: Answer, camera: Camera, world_from_camera: NDArray[np.float64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        shown = self.masks.get(answer.prompt.text, np.zeros((camera.height, camera.width), dtype=bool))
-        return shown, shown.astype(np.float64)
+        self, answers: Sequence[Answer], camera: Camera, world_from_camera: NDArray[np.float64]
+    ) -> list[tuple[NDArray[np.bool_], NDArray[np.float64]]]:
+        nothing = np.zeros((camera.height, camera.width), dtype=bool)
+        shown = [self.masks.get(answer.prompt.text, nothing) for answer in answers]
+        return [(of_prompt, of_prompt.astype(np.float64)) for of_prompt in shown]
 
 
 LEFT, TOP = mask("##..", "##..", "##..", "##.."), mask("####", "####", "....", "....")

@@ -170,8 +170,9 @@ def test_a_wrong_topic_or_value_is_named(true_map: SemanticMap, directory: Path)
 
 
 def test_a_map_of_another_language_is_refused(true_map: SemanticMap, directory: Path) -> None:
+    builtin = updated(CONFIG, {"perception.encoder": "builtin"})
     with pytest.raises(EncoderMismatchError):
-        evaluate_map(replace(true_map, encoder="open_clip/x"), directory / "eval", CONFIG)
+        evaluate_map(replace(true_map, encoder="open_clip/x"), directory / "eval", builtin)
 
 
 @pytest.mark.data

@@ -5,7 +5,7 @@ The scored mask is the union of the returned instances, seen from the label's ca
 nothing, which a threshold relative to each picture's own extremes would make impossible.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,8 @@ from ccl_lgs_ros.evaluation.boxes import box_iou
 from ccl_lgs_ros.evaluation.metrics import Mask, ViewPairs, is_localised, mask_iou, matched
 from ccl_lgs_ros.evaluation.scores import CategoryScores, Scores, Unit
 from ccl_lgs_ros.protocols import Progress, no_progress
+
+PROMPTS_AT_ONCE = 8  # seen together; bounds the memory that their masks in all views take
 
 
 class View(Protocol):
@@ -53,9 +55,9 @@ class Subject(Protocol):
         ...
 
     def show(
-        self, answer: Answer, camera: Camera, world_from_camera: NDArray[np.float64]
-    ) -> tuple[Mask, NDArray[np.floating]]:
-        """The mask [H, W] of an answer and its relevancy [H, W] from a camera."""
+        self, answers: Sequence[Answer], camera: Camera, world_from_camera: NDArray[np.float64]
+    ) -> Sequence[tuple[Mask, NDArray[np.floating]]]:
+        """The mask [H, W] of each answer and its relevancy [H, W] from a camera."""
         ...
 
 
@@ -78,10 +80,11 @@ def fixed_threshold(
         [depth for view in views if (depth := view.depth) is not None],
     )
     categories, total = {}, len(prompts) + len(absent)
-    for done, prompt in enumerate(prompts):
-        truths = [item for item in objects if item.category == prompt]
-        categories[prompt] = _category(subject, prompt, views, truths, deep, pairs)
-        progress("evaluate", done + 1, total)
+    for first in range(0, len(prompts), PROMPTS_AT_ONCE):
+        block = prompts[first : first + PROMPTS_AT_ONCE]
+        for done, (prompt, scores) in enumerate(_categories(subject, block, views, objects, deep, pairs)):
+            categories[prompt] = scores
+            progress("evaluate", first + done + 1, total)
     false_alarms = {}
     for done, prompt in enumerate(absent):
         false_alarms[prompt] = bool(subject.ask(prompt).instances)
@@ -89,27 +92,42 @@ def fixed_threshold(
     return Scores(categories=categories, false_alarms=false_alarms)
 
 
-def _category(
-    subject: Subject, prompt: str, views: Sequence[View], truths: Sequence[Truth], deep: list[int], pairs: ViewPairs
-) -> CategoryScores:
-    answer = subject.ask(prompt)
-    masks, units = [], []
+def _categories(
+    subject: Subject,
+    prompts: Sequence[str],
+    views: Sequence[View],
+    objects: Sequence[Truth],
+    deep: list[int],
+    pairs: ViewPairs,
+) -> Iterator[tuple[str, CategoryScores]]:
+    """The scores of some prompts, which are seen together from each view."""
+    answers = [subject.ask(prompt) for prompt in prompts]
+    masks: list[list[Mask]] = [[] for _ in prompts]  # of the views with depth
+    units: list[list[Unit]] = [[] for _ in prompts]
+    is_deep = set(deep)
     for index, view in enumerate(views):
-        mask, relevancy = subject.show(answer, view.camera, view.world_from_camera)
-        masks.append(mask)
-        if prompt in view.masks:
-            hit = is_localised(relevancy, view.boxes[prompt])
-            units.append(Unit(prompt=prompt, view=index, iou=mask_iou(mask, view.masks[prompt]), is_localised=hit))
-    errors, overlaps = _against_truth(answer, truths)
-    return CategoryScores(
-        units=tuple(units),
-        consistencies=tuple(pairs.consistencies([masks[i] for i in deep])),
-        num_instances=len(answer.instances),
-        num_objects=len(truths),
-        centroid_errors=errors,
-        box_ious=overlaps,
-        best_score=answer.best_score,
-    )
+        pictures = subject.show(answers, view.camera, view.world_from_camera)
+        for place, (prompt, (mask, relevancy)) in enumerate(zip(prompts, pictures, strict=True)):
+            if index in is_deep:
+                masks[place].append(mask)
+            if prompt in view.masks:
+                hit, iou = is_localised(relevancy, view.boxes[prompt]), mask_iou(mask, view.masks[prompt])
+                units[place].append(Unit(prompt=prompt, view=index, iou=iou, is_localised=hit))
+    for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        truths = [item for item in objects if item.category == prompt]
+        errors, overlaps = _against_truth(answer, truths)
+        yield (
+            prompt,
+            CategoryScores(
+                units=tuple(units[place]),
+                consistencies=tuple(pairs.consistencies(masks[place])),
+                num_instances=len(answer.instances),
+                num_objects=len(truths),
+                centroid_errors=errors,
+                box_ious=overlaps,
+                best_score=answer.best_score,
+            ),
+        )
 
 
 def _against_truth(answer: Answer, truths: Sequence[Truth]) -> tuple[tuple[float, ...], tuple[float, ...]]:
