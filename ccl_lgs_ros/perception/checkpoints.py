@@ -190,8 +190,9 @@ def fetch(release: Release) -> Path:
                 raise OSError(f"only {file.tell()} of {expected} bytes came")
         partial.replace(target)
     except OSError as error:
+        reason = getattr(error, "reason", error)
         raise MissingDependencyError(
-            f"{release.url} could not be fetched ({getattr(error, 'reason', error)}); put the file into {target.parent} by other means"
+            f"{release.url} could not be fetched ({reason}); put the file into {target.parent} by other means"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
