@@ -10,14 +10,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.capture_parts import assembler_of, selector_of
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import BagError, CclLgsError
 from ccl_lgs_ros.ingest.drops import Drops
 from ccl_lgs_ros.ingest.frames import sharpness
 from ccl_lgs_ros.ingest.images import decode_colour
 from ccl_lgs_ros.ingest.records import CameraInfoRecord
-from ccl_lgs_ros.ingest.synchronize import Assembler
-from ccl_lgs_ros.keyframes import KeyframeSelector
 from ccl_lgs_ros.recording import Recording, open_recording
 from ccl_lgs_ros.storage.bag import Bag
 
@@ -180,17 +179,11 @@ def _described(recording: Recording, topic: str) -> str:
 
 def _seen(recording: Recording, config: MapConfig, drops: Drops) -> list[Seen]:
     """Every image that has all that belongs to it, in the order of selection."""
-    ingest = config.ingest
-    assembler = Assembler(
-        map_frame=config.frames.map_frame,
-        camera_frame=config.frames.camera_frame,
+    assembler = assembler_of(
+        config,
+        drops,
         use_depth=bool(recording.topics.depth),
         pose_source=recording.pose_source,
-        sync_slop=ingest.sync_slop,
-        tf_timeout=ingest.tf_timeout,
-        tf_cache=ingest.tf_cache,
-        pending_queue=ingest.pending_queue,
-        drops=drops,
         transforms=recording.transforms,
     )
     for record in (*recording.infos, *recording.poses):
@@ -223,16 +216,7 @@ def _seen(recording: Recording, config: MapConfig, drops: Drops) -> list[Seen]:
 
 def _count(seen: list[Seen], config: MapConfig) -> int:
     """Keyframes that the selection would take."""
-    options = config.keyframes
-    selector = KeyframeSelector(
-        min_translation=options.min_translation,
-        min_rotation=options.min_rotation,
-        min_interval=options.min_interval,
-        max_interval=options.max_interval,
-        min_sharpness=options.min_sharpness,
-        max_count=options.max_count,
-        overflow=options.overflow,
-    )
+    selector = selector_of(config)
     count = 0
     for image in seen:
         sharp = 1.0 if image.sharpness is None else image.sharpness

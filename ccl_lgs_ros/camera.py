@@ -53,9 +53,10 @@ class Camera:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Keyframe:
-    """An image worth keeping, undistorted, with its camera, its pose and, where there is one, its depth.
+    """An image worth keeping, undistorted, with its camera, its pose and, where there are any, its depth and labels.
 
-    Depth is registered to the image: same size, same camera, metres along z, NaN where unknown.
+    Depth is registered to the image: same size, same camera, metres along z, NaN where unknown. Labels are what a
+    simulator or a detector says of each pixel: one value per thing, in this keyframe alone, 0 for none.
     """
 
     id: int
@@ -65,6 +66,7 @@ class Keyframe:
     image: NDArray[np.uint8]  # [H, W, 3] RGB
     depth: NDArray[np.float32] | None = None  # [H, W] metres
     camera_name: str = ""
+    labels: NDArray[np.int32] | None = None  # [H, W] 0 to 65535
     sharpness: float = 0.0  # variance of the Laplacian of the grey image
 
     def __post_init__(self) -> None:
@@ -73,6 +75,8 @@ class Keyframe:
             raise ValueError(f"image: expected uint8 {(*size, 3)}, got {self.image.dtype} {self.image.shape}")
         if self.depth is not None and (self.depth.shape != size or self.depth.dtype != np.float32):
             raise ValueError(f"depth: expected float32 {size}, got {self.depth.dtype} {self.depth.shape}")
+        if self.labels is not None and (self.labels.shape != size or self.labels.dtype != np.int32):
+            raise ValueError(f"labels: expected int32 {size}, got {self.labels.dtype} {self.labels.shape}")
         pose = self.world_from_camera
         if pose.shape != (4, 4) or not np.isfinite(pose).all():
             raise ValueError(f"world_from_camera: expected a finite [4, 4] array, got {pose}")

@@ -64,10 +64,12 @@ def capture_bag(
     depth_topic: str = "",
     camera_info_topic: str = "",
     pose_topic: str = "",
+    label_topic: str = "",
 ) -> CaptureReport:
     """Store the keyframes of a recording, reading no faster than they are stored: nothing is lost.
 
-    Topics that are not named are found by type. Frames whose keyframes the store holds already are passed over.
+    Topics that are not named are found by type, but for `label_topic`: labels are used only where it is given. Frames
+    whose keyframes the store holds already are passed over.
 
     Raises:
         BagError: if the recording cannot be read, lacks something, or gives no keyframe, naming the fix.
@@ -81,6 +83,7 @@ def capture_bag(
             depth_topic=depth_topic,
             camera_info_topic=camera_info_topic,
             pose_topic=pose_topic,
+            label_topic=label_topic,
         )
         capture = capture_of(recording, config, store)
         _run(capture, recording, store, progress)
@@ -110,6 +113,7 @@ def capture_of(recording: Recording, config: MapConfig, store: KeyframeSink) -> 
         transforms=recording.transforms,
         pose_source=recording.pose_source,
         use_depth=bool(recording.topics.depth),
+        use_labels=bool(recording.topics.label),
     )
     for record in (*recording.infos, *recording.poses):
         capture.add(record)

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Keyframe
+from ccl_lgs_ros.capture_parts import assembler_of, decoder_of, selector_of
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
 from ccl_lgs_ros.ingest.drops import REASONS, Drops
-from ccl_lgs_ros.ingest.frames import FrameDecoder, PosedFrame, sharpness
-from ccl_lgs_ros.ingest.records import ColourRecord, DepthRecord, Record
-from ccl_lgs_ros.ingest.synchronize import Assembler
+from ccl_lgs_ros.ingest.frames import PosedFrame, sharpness
+from ccl_lgs_ros.ingest.records import ColourRecord, ImageRecord, Record
 from ccl_lgs_ros.ingest.transforms import TransformBuffer
-from ccl_lgs_ros.keyframes import KeyframeSelector
 
 INBOX_QUEUES = 2  # images of colour and depth that may lie unlooked at, in multiples of ingest.pending_queue
 
@@ -64,6 +63,8 @@ class Capture:
         store: keyframes that it holds already count as kept.
         transforms: tf that is known already, for recordings.
         pose_source: overrides ingest.pose_source where not empty.
+        use_depth: overrides ingest.use_depth where not None.
+        use_labels: keep only images with a label image, and keep it with them.
     """
 
     def __init__(
@@ -74,52 +75,34 @@ class Capture:
         transforms: TransformBuffer | None = None,
         pose_source: str = "",
         use_depth: bool | None = None,
+        use_labels: bool = False,
     ) -> None:
-        ingest, options = config.ingest, config.keyframes
         self.drops = Drops()
         self.num_images = 0
         self.num_kept = 0
         self._is_next_wanted = False
         self._store = store
-        self._use_depth = ingest.use_depth if use_depth is None else use_depth
+        self._use_depth = config.ingest.use_depth if use_depth is None else use_depth
+        self._use_labels = use_labels
         self._inbox: deque[Record] = deque()
         self._inbox_lock = threading.Lock()
         self._inbox_images = 0
-        self._max_inbox_images = INBOX_QUEUES * ingest.pending_queue
-        self._assembler = Assembler(
-            map_frame=config.frames.map_frame,
-            camera_frame=config.frames.camera_frame,
+        self._max_inbox_images = (INBOX_QUEUES + use_labels) * config.ingest.pending_queue
+        self._assembler = assembler_of(
+            config,
+            self.drops,
             use_depth=self._use_depth,
-            pose_source=pose_source or ingest.pose_source,
-            sync_slop=ingest.sync_slop,
-            tf_timeout=ingest.tf_timeout,
-            tf_cache=ingest.tf_cache,
-            pending_queue=ingest.pending_queue,
-            drops=self.drops,
+            use_labels=use_labels,
+            pose_source=pose_source,
             transforms=transforms,
         )
-        self._decoder = FrameDecoder(
-            max_image_size=ingest.max_image_size,
-            depth_scale=ingest.depth_scale,
-            depth_min=ingest.depth_min,
-            depth_max=ingest.depth_max,
-            depth_min_valid_ratio=ingest.depth_min_valid_ratio,
-        )
-        self._selector = KeyframeSelector(
-            min_translation=options.min_translation,
-            min_rotation=options.min_rotation,
-            min_interval=options.min_interval,
-            max_interval=options.max_interval,
-            min_sharpness=options.min_sharpness,
-            max_count=options.max_count,
-            overflow=options.overflow,
-        )
+        self._decoder, self._selector = decoder_of(config), selector_of(config)
         for known in store.entries:
             self._selector.restore(known.stamp_ns, known.world_from_camera, known.sharpness, known.camera_name)
 
     def add(self, record: Record) -> None:
         """Hand over what a message held; it is looked at by the next `poll`."""
-        is_image = isinstance(record, (ColourRecord, DepthRecord))
+        is_image = isinstance(record, ImageRecord)
         with self._inbox_lock:
             if is_image and self._inbox_images >= self._max_inbox_images:
                 self.drops.add("queue", "images come faster than they are looked at; lower the rate of the camera")
@@ -170,9 +153,13 @@ class Capture:
             return "no colour image has arrived"
         if not any(camera.has_info for camera in cameras):
             return f"{self.num_images} colour images have arrived but no camera_info"
-        if self._use_depth and all(camera.newest_depth_ns is None for camera in cameras):
+        if self._use_depth and all(camera.depths.newest_ns is None for camera in cameras):
             hint = "set ingest.use_depth=false if there is none"
             return f"{self.num_images} colour images have arrived but no depth image; {hint}"
+        if self._use_labels and all(camera.labels.newest_ns is None for camera in cameras):
+            return (
+                f"{self.num_images} colour images have arrived but no label image; correct label_topic, or set it to ''"
+            )
         faults = [reason for reason, is_fault in REASONS.items() if is_fault and self.drops.counts[reason]]
         if not self.num_kept and faults:
             worst = max(faults, key=lambda reason: self.drops.counts[reason])
@@ -183,7 +170,7 @@ class Capture:
         while self._inbox:
             with self._inbox_lock:
                 record = self._inbox.popleft()
-                self._inbox_images -= isinstance(record, (ColourRecord, DepthRecord))
+                self._inbox_images -= isinstance(record, ImageRecord)
             self.num_images += isinstance(record, ColourRecord)
             try:
                 self._assembler.add(record)
@@ -225,6 +212,8 @@ class Capture:
         self._refuse(self._selector.refusal_of_image(stamp_ns, pose, sharp, name))
         with _unreadable("depth"):
             depth = self._decoder.depth(frame, rectifier)
+        with _unreadable("format", "a label image cannot be read: "):
+            labels = self._decoder.labels(frame, rectifier)
         return Keyframe(
             id=len(self._store),
             stamp_ns=stamp_ns,
@@ -232,6 +221,7 @@ class Capture:
             world_from_camera=pose,
             image=image,
             depth=depth,
+            labels=labels,
             camera_name=name,
             sharpness=sharp,
         )

@@ -4,33 +4,21 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.capture_parts import assembler_of, decoder_of
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import DecodeError, EvaluationError
 from ccl_lgs_ros.ingest.drops import Drops
 from ccl_lgs_ros.ingest.frames import FrameDecoder, PosedFrame
-from ccl_lgs_ros.ingest.images import compressed_pixels, raw_pixels
+from ccl_lgs_ros.ingest.labels import label_values
 from ccl_lgs_ros.ingest.messages import colour_record, depth_record, is_rectified_topic
 from ccl_lgs_ros.ingest.records import ColourRecord
-from ccl_lgs_ros.ingest.synchronize import Assembler
 from ccl_lgs_ros.recording import Recording, open_recording
 from ccl_lgs_ros.storage.bag import Bag
 from ccl_lgs_ros.storage.evaluation_set import LabelledView
 from ccl_lgs_ros.storage.polygons import polygons_of_mask
-
-# Encodings of label images and the type of their values; in float32, where depth is resampled, all are exact to 2^24.
-LABEL_TYPES: dict[str, type[np.generic]] = {
-    "mono8": np.uint8,
-    "8UC1": np.uint8,
-    "8SC1": np.int8,
-    "mono16": np.uint16,
-    "16UC1": np.uint16,
-    "16SC1": np.int16,
-    "32SC1": np.int32,
-}
 
 
 def labelled_views(bag: Bag, label_topic: str, prompts: Mapping[int, str], config: MapConfig) -> list[LabelledView]:
@@ -43,7 +31,7 @@ def labelled_views(bag: Bag, label_topic: str, prompts: Mapping[int, str], confi
         known = ", ".join(bag.topics)
         raise EvaluationError(f"{bag.path} has no topic {label_topic or '(none named)'}; it has {known}")
     recording = open_recording(bag, config)
-    decoder = _decoder(config)
+    decoder = decoder_of(config)
     depths = dict(_depths(recording, label_topic, config, decoder)) if recording.topics.depth else {}
     views = []
     for frame in _posed(recording, label_topic, config, use_depth=False):
@@ -84,17 +72,11 @@ def _view(
     )
 
 
-def _values(record: ColourRecord) -> NDArray:
-    if record.is_compressed:
-        pixels = compressed_pixels(record.data, cv2.IMREAD_UNCHANGED, "a label image")
-        kind = record.format
-    elif record.encoding in LABEL_TYPES:
-        pixels, kind = raw_pixels(record, channels=1, dtype=LABEL_TYPES[record.encoding]), record.encoding
-    else:
-        pixels, kind = np.zeros((0, 0, 0)), record.encoding
-    if pixels.ndim != 2:
-        raise EvaluationError(f"a label image holds one value per pixel ({', '.join(LABEL_TYPES)} or PNG), got {kind}")
-    return pixels
+def _values(record: ColourRecord) -> NDArray[np.integer]:
+    try:
+        return label_values(record)
+    except DecodeError as error:
+        raise EvaluationError(str(error)) from error
 
 
 def _depths(
@@ -113,17 +95,12 @@ def _depths(
 
 
 def _posed(recording: Recording, topic: str, config: MapConfig, *, use_depth: bool) -> Iterator[PosedFrame]:
-    ingest = config.ingest
-    assembler = Assembler(
-        map_frame=config.frames.map_frame,
-        camera_frame=config.frames.camera_frame or recording.camera_frame,
+    assembler = assembler_of(
+        config,
+        Drops(),
         use_depth=use_depth,
         pose_source=recording.pose_source,
-        sync_slop=ingest.sync_slop,
-        tf_timeout=ingest.tf_timeout,
-        tf_cache=ingest.tf_cache,
-        pending_queue=ingest.pending_queue,
-        drops=Drops(),
+        camera_frame=config.frames.camera_frame or recording.camera_frame,
         transforms=recording.transforms,
     )
     for record in (*recording.infos, *recording.poses):
@@ -137,14 +114,3 @@ def _posed(recording: Recording, topic: str, config: MapConfig, *, use_depth: bo
             assembler.add(depth_record(message, name))
         yield from assembler.ready()
     yield from assembler.ready(is_end=True)
-
-
-def _decoder(config: MapConfig) -> FrameDecoder:
-    ingest = config.ingest
-    return FrameDecoder(
-        max_image_size=ingest.max_image_size,
-        depth_scale=ingest.depth_scale,
-        depth_min=ingest.depth_min,
-        depth_max=ingest.depth_max,
-        depth_min_valid_ratio=ingest.depth_min_valid_ratio,
-    )

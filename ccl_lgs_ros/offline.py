@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ccl_lgs_ros.capture import CaptureReport, capture_bag
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.errors import CclLgsError
+from ccl_lgs_ros.errors import BagError, CclLgsError
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.protocols import Progress, no_progress
+from ccl_lgs_ros.recording import IMAGE
 from ccl_lgs_ros.storage.bag import Bag
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -29,15 +30,15 @@ def map_recording(
     Args:
         recording: a rosbag2 folder or file, or a folder that holds one as `bag`.
         output: a new or empty folder, or a map to extend.
-        topics: image_topic, depth_topic, camera_info_topic, pose_topic; found by type where not given.
+        topics: image_topic, depth_topic, camera_info_topic, pose_topic, found by type where not given; label_topic.
 
     Raises:
         BagError: if the recording cannot be mapped; nothing is left behind then.
         MapError: if the output is something else, or another process writes it.
     """
     recording = recording / "bag" if (recording / "bag").is_dir() else recording
-    with Bag(recording):
-        pass  # a recording that cannot be read must not leave a map behind
+    with Bag(recording) as bag:  # what cannot be read must not leave a map behind
+        _check_labels(bag, config, topics.get("label_topic", ""))
     is_new = not output.exists() or not any(output.iterdir())
     directory = MapDirectory.open_or_create(output)
     try:
@@ -56,6 +57,12 @@ def map_recording(
         if is_new and not _holds_keyframes(directory):
             shutil.rmtree(output, ignore_errors=True)
         raise
+
+
+def _check_labels(bag: Bag, config: MapConfig, label_topic: str) -> None:
+    if config.perception.segmenter == "topic" and not label_topic:
+        images = ", ".join(topic.name for topic in bag.topics.values() if topic.type == IMAGE) or "no images"
+        raise BagError(f"perception.segmenter=topic takes label images; add --label-topic; {bag.path} has {images}")
 
 
 def _holds_keyframes(directory: MapDirectory) -> bool:

@@ -14,6 +14,7 @@ from ccl_lgs_ros.ingest.messages import (
     camera_info_record,
     colour_record,
     depth_record,
+    label_record,
     pose_record,
     transform_records,
 )
@@ -41,6 +42,7 @@ class Topics:
     depth: str = ""
     depth_info: str = ""
     pose: str = ""
+    label: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,10 +65,11 @@ class Recording:
         return self.bag.topics[self.topics.image].count
 
     def images(self) -> Iterator[Record]:
-        """The second pass: colour and depth as recorded, not decoded."""
-        topics = [self.topics.image] + ([self.topics.depth] if self.topics.depth else [])
-        for topic, _, message in self.bag.messages(topics):
-            yield colour_record(message, topic) if topic == self.topics.image else depth_record(message, topic)
+        """The second pass: colour, depth and labels as recorded, not decoded."""
+        roles = {self.topics.image: colour_record, self.topics.depth: depth_record, self.topics.label: label_record}
+        roles.pop("", None)
+        for topic, _, message in self.bag.messages(roles):
+            yield roles[topic](message, topic)
 
 
 def open_recording(
@@ -77,6 +80,7 @@ def open_recording(
     depth_topic: str = "",
     camera_info_topic: str = "",
     pose_topic: str = "",
+    label_topic: str = "",
 ) -> Recording:
     """Choose the topics and read all but the images; static transforms hold for the whole recording.
 
@@ -96,9 +100,10 @@ def open_recording(
         )
     depth_info = _info_topic(bag, depth, "", "") if depth else ""
     pose = _pose_topic(bag, pose_topic, notes)
+    label = _named(bag, label_topic, (IMAGE, COMPRESSED), "--label-topic")[0] if label_topic else ""
     recording = Recording(
         bag=bag,
-        topics=Topics(image=image, camera_info=info, depth=depth, depth_info=depth_info, pose=pose),
+        topics=Topics(image=image, camera_info=info, depth=depth, depth_info=depth_info, pose=pose, label=label),
         notes=notes,
         samples={topic: sample for topic, sample in ((image, image_sample), (depth, depth_sample)) if topic},
     )

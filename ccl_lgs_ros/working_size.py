@@ -39,6 +39,7 @@ class WorkingSize:
             camera=keyframe.camera.resized(width, height),
             image=cv2.resize(keyframe.image, (width, height), interpolation=cv2.INTER_AREA),
             depth=None if depth is None else _nearest_surface(depth, height, width),
+            labels=None,  # of use to the segmenter alone, which sees the whole keyframe
         )
 
     def labels(self, labels: Tensor) -> Tensor:

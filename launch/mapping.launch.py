@@ -60,6 +60,9 @@ def generate_launch_description() -> LaunchDescription:
         ),
         DeclareLaunchArgument("pose_topic", default_value="", description="Camera poses; '' = pose."),
         DeclareLaunchArgument(
+            "label_topic", default_value="", description="Label images for perception.segmenter=topic; '' = none."
+        ),
+        DeclareLaunchArgument(
             "map_frame", default_value="", description="Frame of the map, e.g. odom; '' = as in params_file (map)."
         ),
         DeclareLaunchArgument(
@@ -113,7 +116,7 @@ def processes(context: LaunchContext) -> list:
     is_played = bool(bag) and value("bag_mode") == "play"
     use_sim_time = is_played if value("use_sim_time") == "auto" else value("use_sim_time") == "true"
     common = {"use_sim_time": use_sim_time, "map_path": value("map_path"), **_options(value)}
-    topics = {name: value(name) for name in ("image_topic", "depth_topic", "camera_info_topic", "pose_topic")}
+    topics = {name: value(name) for name in TOPICS}
     depth_info = {"depth_info_topic": value("depth_info_topic")}
     if is_played:
         topics, depth_info = _topics_of_bag(bag, topics, depth_info, value("params_file"), common), {}
@@ -155,6 +158,7 @@ def _options(value) -> dict:
     return options
 
 
+TOPICS = ("image_topic", "depth_topic", "camera_info_topic", "pose_topic", "label_topic")
 OPTION_ARGUMENTS = {
     "use_depth": "ingest.use_depth",
     "pose_source": "ingest.pose_source",

@@ -51,7 +51,15 @@ def keyframe() -> Keyframe:
     image[8:22, 12:28] = (200, 20, 20)
     depth = np.full((30, 40), 2.0, np.float32)
     depth[8:22, 12:28] = 1.0
-    return Keyframe(id=0, stamp_ns=1, camera=camera(), world_from_camera=np.eye(4), image=image, depth=depth)
+    return Keyframe(
+        id=0,
+        stamp_ns=1,
+        camera=camera(),
+        world_from_camera=np.eye(4),
+        image=image,
+        depth=depth,
+        labels=(depth == 1.0).astype(np.int32),
+    )
 
 
 def gaussians(count: int = 30) -> Gaussians:

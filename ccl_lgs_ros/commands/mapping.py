@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("pose", "camera poses"),
     ):
         parser.add_argument(f"--{name}-topic", default="", metavar="TOPIC", help=f"{what}; found by type if not given")
+    parser.add_argument(
+        "--label-topic",
+        default="",
+        metavar="TOPIC",
+        help="label images for perception.segmenter=topic",
+    )
     parser.add_argument("--budget", type=float, default=0.0, metavar="SECONDS", help="stop optimising after this long")
     add_config_arguments(parser)
 
@@ -50,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             depth_topic=arguments.depth_topic,
             camera_info_topic=arguments.camera_info_topic,
             pose_topic=arguments.pose_topic,
+            label_topic=arguments.label_topic,
             max_seconds=arguments.budget,
         )
     print(report)

@@ -4,8 +4,9 @@
 import logging
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthRecord
+from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthRecord, ImageRecord, LabelRecord
 from ccl_lgs_ros.ingest.transforms import JUMP_BACK_NS
 
 logger = logging.getLogger(__name__)
@@ -28,16 +29,68 @@ class Pending:
     since_ns: int | None = None
 
 
+Image = TypeVar("Image", bound=ImageRecord)
+
+
+class Companions(Generic[Image]):
+    """Images that colour images need one of, the nearest in time: depth or labels.
+
+    Args:
+        what: they are, in words.
+        hint: what to do where none come.
+        slop_ns: how far stamps may be apart.
+        limit: half the number that is kept at most.
+    """
+
+    def __init__(self, what: str, hint: str, slop_ns: int, limit: int) -> None:
+        self.newest_ns: int | None = None
+        self._what, self._hint, self._slop_ns, self._limit = what, hint, slop_ns, limit
+        self._images: list[Image] = []
+
+    def add(self, record: Image) -> None:
+        """Keep an image until the colour images have passed it."""
+        self.forget_if_later(record.stamp_ns)
+        self.newest_ns = max(self.newest_ns or 0, record.stamp_ns)
+        insort(self._images, record, key=lambda image: image.stamp_ns)
+        if len(self._images) > 2 * self._limit:
+            del self._images[: self._limit]
+
+    def forget_if_later(self, stamp_ns: int) -> None:
+        """Start anew if a stamp means that time jumped back."""
+        if self.newest_ns is not None and stamp_ns < self.newest_ns - JUMP_BACK_NS:
+            self._images, self.newest_ns = [], None
+
+    def forget_before(self, stamp_ns: int) -> None:
+        """Forget what no colour image of this stamp or a later one can use."""
+        del self._images[: bisect_left(self._images, stamp_ns - self._slop_ns, key=lambda image: image.stamp_ns)]
+
+    def nearest(self, stamp_ns: int, *, is_final: bool) -> Image:
+        """The image nearest in time, chosen once they have caught up with the colour image."""
+        if not is_final and (self.newest_ns is None or self.newest_ns < stamp_ns):
+            raise Waiting("sync", f"no {self._what} has come for the image")
+        nearest = min(self._images, key=lambda image: abs(image.stamp_ns - stamp_ns), default=None)
+        if nearest is None:
+            raise Waiting("sync", f"no {self._what} has come; {self._hint}")
+        apart = abs(nearest.stamp_ns - stamp_ns)
+        if apart > self._slop_ns:
+            raise Waiting(
+                "sync",
+                f"the nearest {self._what} is {apart / 1e9:.3f} s away, more than ingest.sync_slop",
+                is_hopeless=True,
+            )
+        return nearest
+
+
 class CameraStreams:
     """The unused messages of one camera, each kind by stamp."""
 
     def __init__(self, slop_ns: int, max_depths: int) -> None:
         self.pending: list[Pending] = []
         self.newest_colour_ns: int | None = None
-        self.newest_depth_ns: int | None = None
-        self._slop_ns, self._max_depths = slop_ns, max_depths
+        no_depth, no_labels = "set ingest.use_depth=false if there is none", "set label_topic='' if there is none"
+        self.depths: Companions[DepthRecord] = Companions("depth image", no_depth, slop_ns, max_depths)
+        self.labels: Companions[LabelRecord] = Companions("label image", no_labels, slop_ns, max_depths)
         self._decided_ns: int | None = None  # stamp of the image that left last
-        self._depths: list[DepthRecord] = []
         self._infos: list[CameraInfoRecord] = []
         self._depth_infos: list[CameraInfoRecord] = []
         self._depth_has_no_info = False
@@ -54,15 +107,6 @@ class CameraStreams:
         if at == 0 or infos[at - 1].intrinsics_key != record.intrinsics_key:
             infos.insert(at, record)
 
-    def add_depth(self, record: DepthRecord) -> None:
-        """Keep a depth image until the colour images have passed it."""
-        if self.newest_depth_ns is not None and record.stamp_ns < self.newest_depth_ns - JUMP_BACK_NS:
-            self._depths, self.newest_depth_ns = [], None
-        self.newest_depth_ns = max(self.newest_depth_ns or 0, record.stamp_ns)
-        insort(self._depths, record, key=lambda depth: depth.stamp_ns)
-        if len(self._depths) > 2 * self._max_depths:
-            del self._depths[: self._max_depths]
-
     def is_jump_back(self, stamp_ns: int) -> bool:
         """Whether a colour image of this stamp means that time started anew."""
         return self.newest_colour_ns is not None and stamp_ns < self.newest_colour_ns - JUMP_BACK_NS
@@ -71,8 +115,8 @@ class CameraStreams:
         """Forget what waits, time having jumped back to the stamp; returns the stamps of the images lost."""
         lost = [pending.colour.stamp_ns for pending in self.pending]
         self.pending, self.newest_colour_ns, self._decided_ns = [], None, None
-        if self.newest_depth_ns is not None and self.newest_depth_ns > stamp_ns + JUMP_BACK_NS:
-            self._depths, self.newest_depth_ns = [], None
+        self.depths.forget_if_later(stamp_ns)
+        self.labels.forget_if_later(stamp_ns)
         return lost
 
     def add_colour(self, record: ColourRecord) -> tuple[str, str] | None:
@@ -105,7 +149,8 @@ class CameraStreams:
     def pop(self) -> None:
         """The oldest image has been decided; forget what only it could have used."""
         stamp = self._decided_ns = self.pending.pop(0).colour.stamp_ns
-        del self._depths[: bisect_left(self._depths, stamp - self._slop_ns, key=lambda depth: depth.stamp_ns)]
+        self.depths.forget_before(stamp)
+        self.labels.forget_before(stamp)
         self._infos = _still_of_use(self._infos, stamp)
         self._depth_infos = _still_of_use(self._depth_infos, stamp)
 
@@ -118,23 +163,6 @@ class CameraStreams:
         if not fitting and not is_final:
             raise Waiting("sync", f"no camera_info has come for images of {size[0]}x{size[1]}")
         return _in_force(fitting or self._infos, colour.stamp_ns)
-
-    def depth_for(self, colour: ColourRecord, *, is_final: bool) -> DepthRecord:
-        """The depth image nearest in time, chosen once the depth images have caught up with the colour image."""
-        stamp = colour.stamp_ns
-        if not is_final and (self.newest_depth_ns is None or self.newest_depth_ns < stamp):
-            raise Waiting("sync", "no depth image has come for the image")
-        nearest = min(self._depths, key=lambda depth: abs(depth.stamp_ns - stamp), default=None)
-        if nearest is None:
-            raise Waiting("sync", "no depth image has come; set ingest.use_depth=false if there is none")
-        apart = abs(nearest.stamp_ns - stamp)
-        if apart > self._slop_ns:
-            raise Waiting(
-                "sync",
-                f"the nearest depth image is {apart / 1e9:.3f} s away, more than ingest.sync_slop",
-                is_hopeless=True,
-            )
-        return nearest
 
     def depth_info_for(self, depth: DepthRecord, colour: ColourRecord, *, is_final: bool) -> CameraInfoRecord | None:
         """Intrinsics of the depth image; None where it has the colour camera's, for want of its own."""

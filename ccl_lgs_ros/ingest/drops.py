@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 REASONS = {
     "format": True,  # pixels or intrinsics that cannot be read, zero stamps
     "tf": True,  # no transform in time
-    "sync": True,  # no camera_info or no depth in time
+    "sync": True,  # no camera_info, no depth or no labels in time
     "depth": True,  # too little known depth, or depth that cannot be read
     "queue": True,  # pushed out of the full waiting queue, too late, or before a jump back in time
     "duplicate": False,  # a keyframe of this stamp exists

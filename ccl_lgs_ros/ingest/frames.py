@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.errors import DecodeError
 from ccl_lgs_ros.ingest.depth import decode_depth, limited
 from ccl_lgs_ros.ingest.images import decode_colour
-from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthRecord
+from ccl_lgs_ros.ingest.labels import decode_labels
+from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthRecord, LabelRecord
 from ccl_lgs_ros.ingest.rectify import Lens, Rectifier, lens_of
 from ccl_lgs_ros.ingest.registration import RayMap, register_depth
 
@@ -33,6 +34,7 @@ class PosedFrame:
     depth: DepthRecord | None = None
     depth_info: CameraInfoRecord | None = None  # None: depth has the colour camera's intrinsics
     colour_from_depth: NDArray[np.float64] | None = None  # [4, 4]; None: the frames are one
+    labels: LabelRecord | None = None
 
     @property
     def stamp_ns(self) -> int:
@@ -99,6 +101,18 @@ class FrameDecoder:
         self._check_known(depth)
         return depth
 
+    def labels(self, frame: PosedFrame, rectifier: Rectifier) -> NDArray[np.int32] | None:
+        """The labels [H, W] of the undistorted colour camera, 0 none; None where the frame has no label image.
+
+        Raises:
+            DecodeError: if the values cannot be read, or have another shape than the colour image.
+        """
+        if frame.labels is None:
+            return None
+        labels = decode_labels(frame.labels)
+        _check_aspect("labels", (labels.shape[1], labels.shape[0]), rectifier.lens, "give the colour camera's labels")
+        return rectifier.labels(labels)
+
     def _rectifier(self, frame: PosedFrame, size: tuple[int, int]) -> Rectifier:
         lens = lens_of(frame.colour_info, is_rectified=frame.colour.is_rectified, size=size)
         if lens not in self._rectifiers:
@@ -111,12 +125,7 @@ class FrameDecoder:
         size = (raw.shape[1], raw.shape[0])
         if frame.depth_info is not None:
             return lens_of(frame.depth_info, is_rectified=frame.depth.is_rectified, size=size)
-        aspect = (size[0] / size[1]) / (colour_lens.width / colour_lens.height)
-        if abs(aspect - 1.0) > ASPECT_TOLERANCE:
-            raise DecodeError(
-                f"depth of {size[0]}x{size[1]} has no camera_info and another shape than the colour image of "
-                f"{colour_lens.width}x{colour_lens.height}; give the depth camera's camera_info"
-            )
+        _check_aspect("depth without camera_info", size, colour_lens, "give the depth camera's camera_info")
         return colour_lens.resized(*size) if size != (colour_lens.width, colour_lens.height) else colour_lens
 
     def _rays_of(self, lens: Lens) -> RayMap:
@@ -140,6 +149,13 @@ class FrameDecoder:
             logger.warning(
                 "the median depth is %.0f m: the unit is likely wrong; set ingest.depth_scale", np.median(known)
             )
+
+
+def _check_aspect(what: str, size: tuple[int, int], lens: Lens, fix: str) -> None:
+    aspect = (size[0] / size[1]) / (lens.width / lens.height)
+    if abs(aspect - 1.0) > ASPECT_TOLERANCE:
+        colour = f"the colour image of {lens.width}x{lens.height}"
+        raise DecodeError(f"{what} of {size[0]}x{size[1]} has another shape than {colour}; {fix}")
 
 
 def _make_room(cache: dict[Lens, Any]) -> None:

@@ -7,6 +7,7 @@ from ccl_lgs_ros.ingest.records import (
     CameraInfoRecord,
     ColourRecord,
     DepthRecord,
+    LabelRecord,
     PoseRecord,
     TransformRecord,
 )
@@ -29,6 +30,11 @@ def colour_record(message: Any, topic: str = "", camera_name: str = "") -> Colou
 def depth_record(message: Any, topic: str = "", camera_name: str = "") -> DepthRecord:
     """A sensor_msgs Image or CompressedImage of depth; the topic's name tells whether it is rectified."""
     return DepthRecord(**_image_fields(message, topic, camera_name))
+
+
+def label_record(message: Any, topic: str = "", camera_name: str = "") -> LabelRecord:
+    """A sensor_msgs Image or CompressedImage of labels."""
+    return LabelRecord(**_image_fields(message, topic, camera_name))
 
 
 def camera_info_record(message: Any, *, is_depth: bool = False, camera_name: str = "") -> CameraInfoRecord:

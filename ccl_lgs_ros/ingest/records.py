@@ -41,6 +41,11 @@ class DepthRecord(ImageRecord):
     """A depth image."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabelRecord(ImageRecord):
+    """An image of labels, seen by the colour camera."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraInfoRecord:
     """Intrinsics as in sensor_msgs/CameraInfo; `is_depth` says which of a camera's two streams they belong to."""
@@ -94,4 +99,4 @@ class PoseRecord:
     camera_name: str = ""
 
 
-Record = ColourRecord | DepthRecord | CameraInfoRecord | TransformRecord | PoseRecord
+Record = ColourRecord | DepthRecord | LabelRecord | CameraInfoRecord | TransformRecord | PoseRecord

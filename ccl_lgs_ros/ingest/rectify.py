@@ -158,6 +158,14 @@ class Rectifier:
             seen = seen[np.ix_(rows, columns)]
         return np.ascontiguousarray(seen)
 
+    def labels(self, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Labels [H, W] up to 65535 of the lens, at any size of its shape, as `camera` sees them; never mixed."""
+        values = labels.astype(np.float32)  # exact up to 2^24
+        if values.shape != self._full_size[::-1]:
+            values = np.asarray(cv2.resize(values, self._full_size, interpolation=cv2.INTER_NEAREST_EXACT), np.float32)
+        seen = self.depth(values)
+        return np.nan_to_num(seen, nan=0.0).astype(np.int32)
+
     @property
     def _size(self) -> tuple[int, int]:
         return self.camera.width, self.camera.height

@@ -23,6 +23,8 @@ from ccl_lgs_ros.ingest.records import (
     CameraInfoRecord,
     ColourRecord,
     DepthRecord,
+    ImageRecord,
+    LabelRecord,
     PoseRecord,
     Record,
     TransformRecord,
@@ -43,8 +45,9 @@ class Assembler:
         map_frame: frame that poses are wanted in.
         camera_frame: replaces the frame_id of colour images where not empty.
         use_depth: whether an image needs depth.
+        use_labels: whether an image needs labels.
         pose_source: auto, tf or topic.
-        sync_slop: seconds that stamps of colour and depth may differ.
+        sync_slop: seconds that stamps of colour and depth, or labels, may differ.
         tf_timeout: seconds that an image waits for what belongs to it.
         tf_cache: seconds of tf and poses that are kept.
         pending_queue: images that may wait, per camera.
@@ -65,6 +68,7 @@ class Assembler:
         pending_queue: int,
         drops: Drops,
         transforms: TransformBuffer | None = None,
+        use_labels: bool = False,
     ) -> None:
         self.transforms = TransformBuffer(cache=tf_cache) if transforms is None else transforms
         self.poses = PoseFinder(
@@ -76,7 +80,7 @@ class Assembler:
         )
         self.waiting = ""  # what the next image waits for, a sentence; empty if none waits
         self._camera_frame = camera_frame
-        self._use_depth = use_depth
+        self._use_depth, self._use_labels = use_depth, use_labels
         self._slop_ns, self._timeout_ns = int(sync_slop * 1e9), int(tf_timeout * 1e9)
         self._pending_queue = pending_queue
         self._drops = drops
@@ -112,7 +116,7 @@ class Assembler:
         """The cameras that sent anything, by name."""
         return self._cameras
 
-    def _add_to_camera(self, record: ColourRecord | DepthRecord | CameraInfoRecord) -> None:
+    def _add_to_camera(self, record: ImageRecord | CameraInfoRecord) -> None:
         camera = self._cameras.setdefault(record.camera_name, CameraStreams(self._slop_ns, self._pending_queue))
         if not isinstance(record, CameraInfoRecord) and record.stamp_ns <= 0:
             self._drops.add("format", "an image has no stamp; its driver must fill header.stamp")
@@ -120,8 +124,11 @@ class Assembler:
             camera.add_info(record)
         elif isinstance(record, DepthRecord):
             if self._use_depth:
-                camera.add_depth(record)
-        else:
+                camera.depths.add(record)
+        elif isinstance(record, LabelRecord):
+            if self._use_labels:
+                camera.labels.add(record)
+        elif isinstance(record, ColourRecord):
             if camera.is_jump_back(record.stamp_ns):
                 self.poses.forget_later(record.stamp_ns)
                 for lost in camera.restart(record.stamp_ns):
@@ -158,7 +165,7 @@ class Assembler:
             raise Waiting("format", "the image names no frame; set frames.camera_frame", is_hopeless=True)
         depth, depth_info, colour_from_depth = None, None, None
         if self._use_depth:
-            depth = camera.depth_for(colour, is_final=is_final)
+            depth = camera.depths.nearest(colour.stamp_ns, is_final=is_final)
             depth_info = camera.depth_info_for(depth, colour, is_final=is_final)
             sent_from = depth.frame_id or colour.frame_id
             depth_frame = frame_id if sent_from == colour.frame_id else sent_from
@@ -170,6 +177,7 @@ class Assembler:
             depth=depth,
             depth_info=depth_info,
             colour_from_depth=colour_from_depth,
+            labels=camera.labels.nearest(colour.stamp_ns, is_final=is_final) if self._use_labels else None,
         )
 
     def _pose(self, colour: ColourRecord, frame_id: str, is_final: bool) -> NDArray[np.float64]:

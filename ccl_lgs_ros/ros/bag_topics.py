@@ -22,4 +22,5 @@ def topics_of_bag(path: Path | str, config: MapConfig, **named: str) -> dict[str
         "camera_info_topic": topics.camera_info,
         "depth_info_topic": topics.depth_info,
         "pose_topic": topics.pose,
+        "label_topic": topics.label,
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.capture import Capture, capture_of
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthRecord, PoseRecord, TransformRecord
+from ccl_lgs_ros.ingest.records import ColourRecord, ImageRecord, Record
 from ccl_lgs_ros.recording import open_recording
 from ccl_lgs_ros.ros.guards import sentence
 from ccl_lgs_ros.storage.bag import Bag
@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 PERIOD = 0.03  # seconds between looks at what has come
 PAUSE_PERIOD = 0.1  # seconds
 ERROR_REPEAT = 10.0  # seconds before an error that stays is logged again
-
-Record = ColourRecord | DepthRecord | CameraInfoRecord | PoseRecord | TransformRecord
 
 
 class AnnouncingStore:
@@ -103,13 +101,13 @@ class CaptureThread(threading.Thread, ABC):
 class LiveCapture(CaptureThread):
     """Keyframes from messages as they come."""
 
-    def __init__(self, store: AnnouncingStore, config: MapConfig) -> None:
-        super().__init__(store, Capture(config, store))
+    def __init__(self, store: AnnouncingStore, config: MapConfig, *, use_labels: bool = False) -> None:
+        super().__init__(store, Capture(config, store, use_labels=use_labels))
         self._live: Capture = self.capture  # type: ignore[assignment]
 
     def add(self, record: Record) -> None:
         """Hand over what a message held; images are left out while capture is paused."""
-        is_image = isinstance(record, (ColourRecord, DepthRecord))
+        is_image = isinstance(record, ImageRecord)
         if self.is_paused and is_image:
             return
         if isinstance(record, ColourRecord):
@@ -140,6 +138,7 @@ class BagTopics:
     depth_topic: str = ""
     camera_info_topic: str = ""
     pose_topic: str = ""
+    label_topic: str = ""
 
 
 class BagCapture(CaptureThread):

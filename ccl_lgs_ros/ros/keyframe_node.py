@@ -26,6 +26,7 @@ from ccl_lgs_ros.ingest.messages import (
     camera_info_record,
     colour_record,
     depth_record,
+    label_record,
     pose_record,
     transform_records,
 )
@@ -103,9 +104,10 @@ class KeyframeNode(Node):
                 depth_topic=o.depth_topic,
                 camera_info_topic=o.camera_info_topic,
                 pose_topic=o.pose_topic,
+                label_topic=o.label_topic,
             )
             return BagCapture(self.store, self.config, Path(o.bag_path).expanduser(), topics)
-        capture = LiveCapture(self.store, self.config)
+        capture = LiveCapture(self.store, self.config, use_labels=bool(o.label_topic))
         self._create_inputs(capture)
         return capture
 
@@ -129,6 +131,8 @@ class KeyframeNode(Node):
             self._listen(
                 "depth camera_info", depth_info, INFOS, lambda m, t: capture.add(camera_info_record(m, is_depth=True))
             )
+        if o.label_topic:
+            self._listen("label image", o.label_topic, IMAGES, lambda m, t: capture.add(label_record(m, t)))
         if self.config.ingest.pose_source != "tf":
             self._listen("pose", o.pose_topic or "pose", POSES, lambda m, t: capture.add(pose_record(m)))
         if self.config.ingest.pose_source != "topic" or use_depth:
@@ -212,12 +216,14 @@ class KeyframeNode(Node):
 
     def _inputs_text(self) -> str:
         text = "; ".join(source.description() for source in self._inputs)
-        if any(source.topic for source in self._inputs if source.role == "colour image"):
+        parameters = {"colour image": "image_topic", "label image": "label_topic"}
+        silent = [source.role for source in self._inputs if source.role in parameters and not source.topic]
+        if not silent:
             return text
         others = ", ".join(sorted(topics_of_types(self, tuple(IMAGES)))) or "none"
         return (
-            f"{text}. Nobody publishes the colour images; topics with images: {others}; set image_topic, start the "
-            "camera, or check ROS_DOMAIN_ID"
+            f"{text}. Nobody publishes the {silent[0]}s; topics with images: {others}; set {parameters[silent[0]]}, "
+            "start the camera, or check ROS_DOMAIN_ID"
         )
 
     def _publish_status(self) -> None:

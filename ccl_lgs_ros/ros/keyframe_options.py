@@ -18,6 +18,7 @@ class KeyframeNodeOptions:
     camera_info_topic: str = option("", "Intrinsics of the colour camera; '' = camera_info beside the images.")
     depth_info_topic: str = option("", "Intrinsics of the depth camera; '' = camera_info beside the depth images.")
     pose_topic: str = option("", "Camera poses, or poses of a frame that tf leads from to the camera; '' = 'pose'.")
+    label_topic: str = option("", "Label images of the colour camera, for perception.segmenter=topic; '' = none.")
     qos: str = option(
         "sensor_data",
         "QoS of images and camera_info: sensor_data (best effort) fits every publisher, reliable loses nothing.",

@@ -24,7 +24,8 @@ class KeyframeEntry:
     sharpness: float
     image_name: str
     depth_name: str  # empty where there is no depth
-    num_bytes: int  # of image and depth
+    num_bytes: int  # of image, depth and labels
+    label_name: str = ""  # empty where there are no labels
 
     @staticmethod
     def of(keyframe: Keyframe, id: int, num_bytes: int) -> "KeyframeEntry":
@@ -39,9 +40,12 @@ class KeyframeEntry:
             image_name=f"images/{id:06d}.jpg",
             depth_name="" if keyframe.depth is None else f"depth/{id:06d}.png",
             num_bytes=num_bytes,
+            label_name="" if keyframe.labels is None else f"labels/{id:06d}.png",
         )
 
-    def keyframe(self, image: NDArray[np.uint8], depth: NDArray[np.float32] | None) -> Keyframe:
+    def keyframe(
+        self, image: NDArray[np.uint8], depth: NDArray[np.float32] | None, labels: NDArray[np.int32] | None = None
+    ) -> Keyframe:
         """The keyframe with its pixels."""
         return Keyframe(
             id=self.id,
@@ -50,6 +54,7 @@ class KeyframeEntry:
             world_from_camera=self.world_from_camera,
             image=image,
             depth=depth,
+            labels=labels,
             camera_name=self.camera_name,
             sharpness=self.sharpness,
         )
@@ -60,6 +65,7 @@ class KeyframeEntry:
         frame = {
             "file_path": self.image_name,
             "depth_file_path": self.depth_name,
+            "label_file_path": self.label_name,
             "transform_matrix": (self.world_from_camera @ OPTICAL_FROM_OPENGL).tolist(),
             "w": camera.width,
             "h": camera.height,
@@ -73,8 +79,9 @@ class KeyframeEntry:
             "sharpness": self.sharpness,
             "bytes": self.num_bytes,
         }
-        if not self.depth_name:
-            del frame["depth_file_path"]
+        for name in ("depth_file_path", "label_file_path"):
+            if not frame[name]:
+                del frame[name]
         return frame
 
     @staticmethod
@@ -102,6 +109,7 @@ class KeyframeEntry:
                 image_name=str(frame["file_path"]),
                 depth_name=str(frame.get("depth_file_path", "")),
                 num_bytes=int(frame["bytes"]),
+                label_name=str(frame.get("label_file_path", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MapError(f"{source} holds a damaged keyframe ({error!r}); restore it from a copy") from error

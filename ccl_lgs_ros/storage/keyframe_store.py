@@ -5,6 +5,7 @@
     transforms.json            the same for other tools; made anew from time to time and on closing
     images/000012.jpg          colour
     depth/000012.png           16 bits, millimetres, 0 unknown
+    labels/000012.png          16 bits, 0 none; where a label topic was given
 
 The cameras' axes in these files are OpenGL's; pixel centres are at (0.5, 0.5), as inside.
 """
@@ -41,7 +42,7 @@ class KeyframeStore:
         directory: the map.
         writable: take the map's "keyframes" lock and allow appending; without it the store only reads.
         jpeg_quality: of the colour images, 1 to 100.
-        max_disk_gb: gigabytes that images and depth may take.
+        max_disk_gb: gigabytes that images, depth and labels may take.
 
     Raises:
         MapError: if another process appends, or the store is damaged or cannot be written.
@@ -92,7 +93,7 @@ class KeyframeStore:
 
     @property
     def num_bytes(self) -> int:
-        """What images and depth take on the disk."""
+        """What images, depth and labels take on the disk."""
         return self._num_bytes
 
     def append(self, keyframe: Keyframe) -> bool:
@@ -111,10 +112,11 @@ class KeyframeStore:
             if (keyframe.camera_name, keyframe.stamp_ns) in self._known:
                 return False
             image, depth = _encoded_image(keyframe.image, self._jpeg_quality), _encoded_depth(keyframe.depth)
-            entry = KeyframeEntry.of(keyframe, len(self), len(image) + len(depth))
+            labels = _encoded_labels(keyframe.labels)
+            entry = KeyframeEntry.of(keyframe, len(self), len(image) + len(depth) + len(labels))
             self._check_budget(entry.num_bytes)
             with disk_errors("store a keyframe in", self.path):
-                self._write(entry, image, depth)
+                self._write(entry, {entry.image_name: image, entry.depth_name: depth, entry.label_name: labels})
             self._take(entry)
             if len(self) % TRANSFORMS_EVERY == 0:
                 self._write_transforms()
@@ -139,7 +141,7 @@ class KeyframeStore:
 
     def _prepare(self) -> None:
         with disk_errors("write to", self.path):
-            for folder in (self.path / "images", self.path / "depth"):
+            for folder in (self.path / "images", self.path / "depth", self.path / "labels"):
                 folder.mkdir(parents=True, exist_ok=True)
             self._journal.touch()
             sync_file(self.path)
@@ -190,11 +192,10 @@ class KeyframeStore:
                 "raise keyframes.max_disk_gb"
             )
 
-    def _write(self, entry: KeyframeEntry, image: bytes, depth: bytes) -> None:
+    def _write(self, entry: KeyframeEntry, files: dict[str, bytes]) -> None:
         """Pixels first, then the line that makes them count; on failure all is as before."""
         line = (json.dumps(entry.frame()) + "\n").encode()
-        names = [(entry.image_name, image), (entry.depth_name, depth)]
-        paths = [(self.path / name, content) for name, content in names if name]
+        paths = [(self.path / name, content) for name, content in files.items() if name]
         try:
             for path, content in paths:
                 write_file(path, content)
@@ -221,8 +222,9 @@ class KeyframeStore:
         if entry.depth_name:
             stored = self._pixels(entry.depth_name, cv2.IMREAD_UNCHANGED)
             depth = np.where(stored == 0, np.float32(np.nan), stored.astype(np.float32) / np.float32(MILLIMETRES))
+        labels = self._pixels(entry.label_name, cv2.IMREAD_UNCHANGED).astype(np.int32) if entry.label_name else None
         try:
-            return entry.keyframe(np.ascontiguousarray(image, np.uint8), depth)
+            return entry.keyframe(np.ascontiguousarray(image, np.uint8), depth, labels)
         except ValueError as error:
             raise MapError(f"{self.path / entry.image_name} does not fit its keyframe: {error}") from error
 
@@ -245,6 +247,14 @@ def _encoded_depth(depth: NDArray[np.float32] | None) -> bytes:
     millimetres = np.rint(np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * MILLIMETRES)
     known = (millimetres > 0) & (millimetres <= MAX_STORED_MM)
     return _encoded(".png", np.where(known, millimetres, 0).astype(np.uint16), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def _encoded_labels(labels: NDArray[np.int32] | None) -> bytes:
+    if labels is None:
+        return b""
+    if labels.size and not 0 <= labels.min() <= labels.max() <= np.iinfo(np.uint16).max:
+        raise MapError(f"labels: expected 0 to 65535, got {labels.min()} to {labels.max()}")
+    return _encoded(".png", labels.astype(np.uint16), [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
 def _encoded(kind: str, pixels: NDArray, parameters: list[int]) -> bytes:

@@ -64,7 +64,7 @@ def test_a_default_is_among_its_choices() -> None:
 
 def test_only_declared_arguments_are_asked_for() -> None:
     asked = {c.args[0].value for c in calls("value") if isinstance(c.args[0], ast.Constant)}
-    looped = {"image_topic", "depth_topic", "camera_info_topic", "pose_topic"}  # value(name) in a loop over these
+    looped = {"image_topic", "depth_topic", "camera_info_topic", "pose_topic", "label_topic"}
     assert asked | looped | set(option_arguments()) == set(arguments())
     for name in looped:
         assert TEXT.count(f'"{name}"') >= 2, name
