@@ -46,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--protocol", choices=PROTOCOLS, default="fixed", help="how to score; see above")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the public data set, unpacked")
-    parser.add_argument(
-        "--scene", default="", metavar="NAME", help="the scene that MAP shows; by its name if not given"
-    )
+    parser.add_argument("--scene", default="", metavar="NAME", help="the scene that MAP shows; else by its name")
     parser.add_argument(
         "--mask-threshold", type=float, default=0.4, help="lerf-ovs: of the stretched relevancy; 0.4 is LangSplat's"
     )
