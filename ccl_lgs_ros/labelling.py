@@ -69,6 +69,7 @@ class LabelledView:
 
     keyframe: Keyframe
     labels: Mapping[str, Tensor]  # level -> [H, W] int32, -1 none
+    gives_colour: bool = True  # False: held out, for scores; no colour may be learnt from it
 
     @property
     def pose(self) -> NDArray[np.float64]:  # [4, 4] world_from_camera
