@@ -29,13 +29,14 @@ class FakeCamera:
     Args:
         client: of the test.
         qos: of images and camera_info.
-        tf_topic: where tf goes.
+        labels: the topic of label images; '' = none.
     """
 
-    def __init__(self, client: Any, qos: Any, *, is_awaited: bool = True) -> None:
+    def __init__(self, client: Any, qos: Any, *, is_awaited: bool = True, labels: str = "") -> None:
         self._images = client.publisher(Image, "image", qos, is_awaited=is_awaited)
         self._infos = client.publisher(CameraInfo, "camera_info", qos, is_awaited=is_awaited)
         self._depths = client.publisher(Image, "depth", qos, is_awaited=is_awaited)
+        self._labels = client.publisher(Image, labels, qos, is_awaited=is_awaited) if labels else None
         self._tf = client.publisher(TFMessage, "/tf", is_awaited=is_awaited)
         self._wall = wall()
         self.step = 0
@@ -52,10 +53,16 @@ class FakeCamera:
             self.send_tf()
         self._infos.publish(info(header))
         self._depths.publish(raw(depth if depth is not None else plane(), "32FC1", header))
+        if self._labels is not None:
+            self._labels.publish(raw(self.labels(), "16UC1", header))
         if image is None:
             image = raw(self.picture(), "rgb8", header)
         image.header = header
         self._images.publish(image)
+
+    def labels(self) -> NDArray[np.uint16]:
+        """What a detector says of the picture: the red square is thing 300."""
+        return np.where(self.picture()[..., 0] > self.picture()[..., 1].astype(int) + 100, 300, 0).astype(np.uint16)
 
     def send_tf(self) -> None:
         """Where the camera is at the last image."""

@@ -19,6 +19,9 @@ from ros.harness import BEST_EFFORT, DISCOVERY, LATCHED, RELIABLE, ROOT
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
+from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
+from ccl_lgs_ros.storage.map_directory import MapDirectory
+
 # Publisher and subscription may find each other seconds apart, so that images wait for what belongs to them.
 QUICK = {"keyframes__min_translation": 0.1, "ingest__tf_timeout": 6.0}
 
@@ -55,6 +58,27 @@ def test_keyframes_from_topics_are_stored_and_announced(client, start, tmp_path:
     assert node.interrupt() == 0
     stored = json.loads((tmp_path / "map" / "keyframes" / "transforms.json").read_text())
     assert len(stored["frames"]) == 4
+
+
+def test_label_images_are_stored_with_their_keyframes(client, start, tmp_path: Path) -> None:
+    node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable", label_topic="/detector/labels", **QUICK)
+    keyframes = client.collect(Keyframe, "keyframe")
+    camera = FakeCamera(client, RELIABLE, labels="/detector/labels")
+    sent = [camera.send() or camera.labels() for _ in range(3)]
+    client.until(lambda: len(keyframes) == 3, 20, "three keyframes")
+    assert node.interrupt() == 0
+    store = KeyframeStore(MapDirectory.open(tmp_path / "map"))
+    assert len(store) == 3 and set(np.unique(sent[0])) == {0, 300}
+    for index, labels in enumerate(sent):
+        assert np.array_equal(store[index].labels, labels)
+
+
+def test_a_label_topic_that_nobody_publishes_is_explained(client, start, tmp_path: Path) -> None:
+    node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable", label_topic="labels", **QUICK)
+    camera = FakeCamera(client, RELIABLE)
+    camera.send()
+    client.until(lambda: "Nobody publishes the label images" in node.output, 15 + DISCOVERY, "a warning")
+    assert "topics with images: /depth, /image; set label_topic" in node.output
 
 
 def test_bad_images_are_counted_and_the_node_lives_on(client, start, tmp_path: Path) -> None:
