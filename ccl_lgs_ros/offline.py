@@ -10,7 +10,9 @@ from ccl_lgs_ros.errors import BagError, CclLgsError
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.recording import IMAGE
+from ccl_lgs_ros.scene_capture import capture_scene, open_scene
 from ccl_lgs_ros.storage.bag import Bag
+from ccl_lgs_ros.storage.datasets.scene_images import is_scene
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.structures import SemanticMap
@@ -28,17 +30,21 @@ def map_recording(
     """Capture the keyframes of a recording into a map directory and build the map of all that it then holds.
 
     Args:
-        recording: a rosbag2 folder or file, or a folder that holds one as `bag`.
+        recording: a rosbag2 folder or file, a folder that holds one as `bag`, or a folder of posed images (COLMAP's
+            sparse/0 or nerfstudio's transforms.json).
         output: a new or empty folder, or a map to extend.
         topics: image_topic, depth_topic, camera_info_topic, pose_topic, found by type where not given; label_topic.
 
     Raises:
         BagError: if the recording cannot be mapped; nothing is left behind then.
+        EvaluationError: if posed images cannot be read; likewise.
         MapError: if the output is something else, or another process writes it.
     """
     recording = recording / "bag" if (recording / "bag").is_dir() else recording
-    with Bag(recording) as bag:  # what cannot be read must not leave a map behind
-        _check_labels(bag, config, topics.get("label_topic", ""))
+    scene = open_scene(recording, config) if is_scene(recording) else None
+    if scene is None:
+        with Bag(recording) as bag:  # what cannot be read must not leave a map behind
+            _check_labels(bag, config, topics.get("label_topic", ""))
     is_new = not output.exists() or not any(output.iterdir())
     directory = MapDirectory.open_or_create(output)
     try:
@@ -50,7 +56,10 @@ def map_recording(
                 jpeg_quality=config.keyframes.jpeg_quality,
                 max_disk_gb=config.keyframes.max_disk_gb,
             )
-            report = capture_bag(recording, store, config, progress, **topics)
+            if scene is not None:
+                report = capture_scene(scene, store, progress)
+            else:
+                report = capture_bag(recording, store, config, progress, **topics)
             store.close()
             return report, session.build(store, max_seconds)
     except CclLgsError:

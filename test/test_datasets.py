@@ -12,13 +12,18 @@ import numpy as np
 import pytest
 from plyfile import PlyData, PlyElement
 
+from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.errors import EvaluationError
 from ccl_lgs_ros.geometry import OPTICAL_FROM_OPENGL, quat_from_rotation, rotation_from_quat
+from ccl_lgs_ros.scene_capture import capture_scene
 from ccl_lgs_ros.storage.datasets.colmap import find_model, read_colmap, read_points
 from ccl_lgs_ros.storage.datasets.lerf_ovs import lerf_ovs_scenes, read_lerf_ovs
 from ccl_lgs_ros.storage.datasets.ovs_3d import ovs_3d_scenes, read_3d_ovs
 from ccl_lgs_ros.storage.datasets.scannet import read_scannet, scannet_scenes
+from ccl_lgs_ros.storage.datasets.scene_images import SceneImages, is_scene
 from ccl_lgs_ros.storage.evaluation_set import LabelledView
+from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
+from ccl_lgs_ros.storage.map_directory import MapDirectory
 
 WIDTH, HEIGHT = 40, 30
 PINHOLE, SIMPLE_PINHOLE, SIMPLE_RADIAL, FISHEYE = 1, 0, 2, 5
@@ -81,9 +86,11 @@ def test_a_colmap_model_gives_cameras_poses_and_points(tmp_path: Path, write: Ca
     assert (camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy) == (40, 30, 50, 51, 20, 15)
     for image, pose in zip(images, poses(), strict=True):
         assert np.allclose(image.world_from_camera, pose)
-    points, colours = read_points(model)
-    assert points.tolist() == [[0.5, -0.5, 2.0], [1.0, 2.0, 3.0]]
-    assert colours.tolist() == [[255, 128, 0], [1, 2, 3]]
+    points = read_points(model)
+    assert points.positions.tolist() == [[0.5, -0.5, 2.0], [1.0, 2.0, 3.0]]
+    assert points.colours.tolist() == [[255, 128, 0], [1, 2, 3]]
+    assert points.seen_by(2).tolist() == points.seen_by(1).tolist() == [[0.5, -0.5, 2.0]]
+    assert points.seen_by(3).tolist() == []
 
 
 def test_a_single_focal_length_is_both_and_zero_distortion_is_none(tmp_path: Path) -> None:
@@ -345,3 +352,87 @@ def test_readers_give_the_views_that_protocols_take(tmp_path: Path) -> None:
         assert isinstance(view, LabelledView)
         assert set(view.masks) == set(view.boxes)
         assert all(mask.shape == (view.camera.height, view.camera.width) for mask in view.masks.values())
+
+
+# Folders of posed images
+
+
+def write_scene(scene: Path, factor: int = 1) -> Path:
+    """A COLMAP scene of two grey images with one pixel that differs."""
+    write_binary(scene / "sparse" / "0")
+    (scene / "images").mkdir()
+    for value, name in enumerate(NAMES):
+        image = np.full((HEIGHT * factor, WIDTH * factor, 3), (10 + value, 20, 200), np.uint8)
+        cv2.imwrite(str(scene / "images" / Path(name).with_suffix(".jpg")), image)
+    return scene
+
+
+def test_a_colmap_folder_gives_keyframes_with_the_depth_of_the_points_they_show(tmp_path: Path) -> None:
+    assert not is_scene(tmp_path)
+    images = SceneImages(write_scene(tmp_path))
+    assert is_scene(tmp_path)
+    assert len(images) == 2
+    first, second = images[0], images[1]
+    assert first.stamp_ns < second.stamp_ns
+    assert first.image.shape == (HEIGHT, WIDTH, 3)
+    assert abs(int(first.image[5, 5, 0]) - 200) < 6  # RGB
+    # The point at (0.5, -0.5, 2) falls at 50 * 0.25 + 20 = 32.5 and 51 * -0.25 + 15 = 2.25; the other is in no track.
+    assert first.depth is not None
+    assert np.argwhere(np.isfinite(first.depth)).tolist() == [[2, 32]]
+    assert first.depth[2, 32] == 2.0
+    assert np.allclose(second.world_from_camera, poses()[1])
+    assert second.depth is not None and not np.isfinite(second.depth).any()  # behind the second camera
+
+
+def test_images_of_another_size_get_their_camera_and_long_ones_are_scaled_down(tmp_path: Path) -> None:
+    write_scene(tmp_path, factor=2)
+    assert SceneImages(tmp_path)[0].camera == Camera(width=80, height=60, fx=100.0, fy=102.0, cx=40.0, cy=30.0)
+    assert SceneImages(tmp_path, max_image_size=20)[0].image.shape == (15, 20, 3)
+
+
+def test_a_nerfstudio_folder_gives_keyframes_with_its_depth(tmp_path: Path) -> None:
+    write_scene(tmp_path)
+    for path in (tmp_path / "sparse" / "0").iterdir():
+        path.unlink()
+    frames = [
+        {"file_path": f"images/{name}", "transform_matrix": (pose @ OPTICAL_FROM_OPENGL).tolist()}
+        for name, pose in zip(NAMES, poses(), strict=True)
+    ]
+    frames[1]["depth_file_path"] = "depth.png"
+    depth = np.full((HEIGHT, WIDTH), 1500, np.uint16)
+    depth[0] = 0
+    cv2.imwrite(str(tmp_path / "depth.png"), depth)
+    content = {"w": WIDTH, "h": HEIGHT, "fl_x": 50, "fl_y": 51, "cx": 20, "cy": 15, "frames": frames[::-1]}
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    images = SceneImages(tmp_path)
+    assert images[0].depth is None
+    second = images[1]
+    assert second.depth is not None
+    assert np.isnan(second.depth[0]).all() and (second.depth[1:] == 1.5).all()
+    assert np.allclose(second.world_from_camera, poses()[1])
+    cv2.imwrite(str(tmp_path / "depth.png"), depth.astype(np.uint8))
+    with pytest.raises(EvaluationError, match="16-bit PNG"):
+        images[1]
+
+
+def test_what_is_wrong_with_images_is_said(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path)
+    (scene / "images" / NAMES[1]).write_bytes(b"no image")
+    with pytest.raises(EvaluationError, match="no readable image"):
+        SceneImages(scene)[1]
+    cv2.imwrite(str(scene / "images" / NAMES[1]), np.zeros((30, 30, 3), np.uint8))
+    with pytest.raises(EvaluationError, match="30x30, but its camera is 40x30"):
+        SceneImages(scene)[1]
+    (scene / "images" / NAMES[0]).unlink()
+    with pytest.raises(EvaluationError, match=r"frame_00007\.jpg is missing \(1 of 2 images are\)"):
+        SceneImages(scene)
+
+
+def test_every_posed_image_is_stored_once(tmp_path: Path) -> None:
+    scene = SceneImages(write_scene(tmp_path / "scene"))
+    with KeyframeStore(MapDirectory.create(tmp_path / "map"), writable=True) as store:
+        report = capture_scene(scene, store)
+        assert (report.num_new, report.num_keyframes, report.num_images) == (2, 2, 2)
+        assert capture_scene(scene, store).num_new == 0
+        assert np.allclose(store[1].world_from_camera, poses()[1])
+        assert "2 new keyframes" in str(report)

@@ -39,14 +39,29 @@ _CAMERA = struct.Struct("<iiQQ")  # id, model, width, height
 _IMAGE = struct.Struct("<i7di")  # id, camera_from_world as quaternion wxyz and translation, camera id
 _KEYPOINT_BYTES = 24  # x, y, id of the point
 _POINT = struct.Struct("<Q3d3BdQ")  # id, x y z, red green blue, error, length of the track
-_TRACK_BYTES = 8  # image id, index of the keypoint
+_TRACK = struct.Struct("<ii")  # image id, index of the keypoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PosedImage(PosedCamera):
-    """A camera where it stood, with the path of its image below the folder of images."""
+    """A camera where it stood, with the path of its image below the folder of images and its number in the model."""
 
     name: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SparsePoints:
+    """The points of a model, and which images show them."""
+
+    positions: NDArray[np.float64]  # [n, 3] in the model's units
+    colours: NDArray[np.uint8]  # [n, 3] RGB
+    image: NDArray[np.int64]  # [t] number of an image that shows ...
+    point: NDArray[np.int64]  # [t] ... this row
+
+    def seen_by(self, number: int) -> NDArray[np.float64]:
+        """The positions [m, 3] of the points that an image shows."""
+        return self.positions[self.point[self.image == number]]
 
 
 def find_model(scene: Path) -> Path | None:
@@ -81,22 +96,35 @@ def read_colmap(model: Path) -> list[PosedImage]:
     return sorted(images, key=lambda image: image.name)
 
 
-def read_points(model: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """The sparse points [n, 3] and their colours [n, 3] RGB; none where the model has no file of them.
+def read_points(model: Path) -> SparsePoints:
+    """The sparse points; none where the model has no file of them.
 
     Raises:
         EvaluationError: if the file cannot be read.
     """
     rows: list[tuple[float, ...]] = []
+    tracks: list[list[int]] = []
     try:
         if (model / "points3D.bin").is_file():
-            rows = list(_binary_points(model / "points3D.bin"))
+            rows, tracks = _unzipped(_binary_points(model / "points3D.bin"))
         elif (model / "points3D.txt").is_file():
-            rows = [tuple(map(float, line.split()[1:7])) for line in _lines(model / "points3D.txt") if line.strip()]
+            rows, tracks = _unzipped(_text_points(model / "points3D.txt"))
         table = np.array(rows, dtype=np.float64).reshape(-1, 6)
     except (OSError, struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{model} holds no readable points3D ({error!r}); export it again") from error
-    return table[:, :3], table[:, 3:].astype(np.uint8)
+    return SparsePoints(
+        positions=table[:, :3],
+        colours=table[:, 3:].astype(np.uint8),
+        image=np.array([number for track in tracks for number in track], dtype=np.int64),
+        point=np.repeat(np.arange(len(rows)), [len(track) for track in tracks]),
+    )
+
+
+def _unzipped(
+    pairs: Iterator[tuple[tuple[float, ...], list[int]]],
+) -> tuple[list[tuple[float, ...]], list[list[int]]]:
+    both = list(pairs)
+    return [row for row, _ in both], [track for _, track in both]
 
 
 def _camera(model: str, width: int, height: int, params: tuple[float, ...], path: Path) -> Camera:
@@ -108,9 +136,12 @@ def _camera(model: str, width: int, height: int, params: tuple[float, ...], path
     return Camera(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy)
 
 
-def _image(name: str, pose: tuple[float, ...], camera: Camera) -> PosedImage:
+def _image(name: str, number: int, pose: tuple[float, ...], camera: Camera) -> PosedImage:
     camera_from_world = rigid(rotation_from_quat(np.array(pose[:4])), np.array(pose[4:7]))
-    return PosedImage(stem=Path(name).stem, camera=camera, world_from_camera=invert_rigid(camera_from_world), name=name)
+    world_from_camera = invert_rigid(camera_from_world)
+    return PosedImage(
+        stem=Path(name).stem, camera=camera, world_from_camera=world_from_camera, name=name, number=number
+    )
 
 
 def _binary_cameras(path: Path) -> Iterator[tuple[int, Camera]]:
@@ -128,21 +159,30 @@ def _binary_images(path: Path, cameras: dict[int, Camera]) -> Iterator[PosedImag
     data = path.read_bytes()
     (count,), offset = _COUNT.unpack_from(data), _COUNT.size
     for _ in range(count):
-        _, *pose, camera = _IMAGE.unpack_from(data, offset)
+        number, *pose, camera = _IMAGE.unpack_from(data, offset)
         start = offset + _IMAGE.size
         end = data.index(b"\0", start)
         (num_keypoints,) = _COUNT.unpack_from(data, end + 1)
-        yield _image(data[start:end].decode(), tuple(pose), cameras[camera])
+        yield _image(data[start:end].decode(), number, tuple(pose), cameras[camera])
         offset = end + 1 + _COUNT.size + _KEYPOINT_BYTES * num_keypoints
 
 
-def _binary_points(path: Path) -> Iterator[tuple[float, ...]]:
+def _binary_points(path: Path) -> Iterator[tuple[tuple[float, ...], list[int]]]:
     data = path.read_bytes()
     (count,), offset = _COUNT.unpack_from(data), _COUNT.size
     for _ in range(count):
         _, *place_and_colour, _, length = _POINT.unpack_from(data, offset)
-        yield tuple(place_and_colour)
-        offset += _POINT.size + _TRACK_BYTES * length
+        offset += _POINT.size
+        end = offset + _TRACK.size * length
+        yield tuple(place_and_colour), [number for number, _ in _TRACK.iter_unpack(data[offset:end])]
+        offset = end
+
+
+def _text_points(path: Path) -> Iterator[tuple[tuple[float, ...], list[int]]]:
+    for line in _lines(path):
+        if line.strip():
+            numbers = line.split()
+            yield tuple(map(float, numbers[1:7])), [int(number) for number in numbers[8::2]]
 
 
 def _lines(path: Path) -> list[str]:
@@ -161,5 +201,5 @@ def _text_cameras(path: Path) -> Iterator[tuple[int, Camera]]:
 def _text_images(path: Path, cameras: dict[int, Camera]) -> Iterator[PosedImage]:
     for line in _lines(path)[::2]:  # every second line lists keypoints
         if line.strip():
-            _, *pose, camera, name = line.split(maxsplit=9)
-            yield _image(name, tuple(map(float, pose)), cameras[int(camera)])
+            number, *pose, camera, name = line.split(maxsplit=9)
+            yield _image(name, int(number), tuple(map(float, pose)), cameras[int(camera)])
