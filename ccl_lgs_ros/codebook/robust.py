@@ -30,8 +30,11 @@ def robust_means(features: Tensor, group: Tensor, weight: Tensor, count: int) ->
     agreement = (rows * centre[group]).sum(dim=1)
     is_kept = _z_scores(agreement, group, count) >= OUTLIER_Z
     is_kept |= (_sums((share * is_kept)[:, None], group, count) == 0)[group, 0]  # whose others weigh nothing
-    if not bool(is_kept.all()):
-        centre = _medians(rows, group, share * is_kept, count)
+    has_outlier = torch.bincount(group[~is_kept], minlength=count) > 0
+    if bool(has_outlier.any()):
+        again = has_outlier[group]
+        kept_share = (share * is_kept)[again]
+        centre = torch.where(has_outlier[:, None], _medians(rows[again], group[again], kept_share, count), centre)
     return centre.to(features.dtype)
 
 

@@ -17,9 +17,9 @@ def labels_of_codes(code: Tensor, table: VoteTable, code_of_label: Tensor) -> Te
         table: the votes for labels.
         code_of_label: [L].
     """
+    code, code_of_label = code.to(table.track.device), code_of_label.to(table.track.device)
     if len(code_of_label) == 0:
         return torch.full_like(code, NONE, dtype=torch.int32)
-    code_of_label = code_of_label.to(code.device)
     codes = torch.where(table.track == NONE, NONE, code_of_label[table.track.clamp_min(0).long()])
     is_same = (codes == code[:, None]) & (code != NONE)[:, None]
     own = table.track.gather(1, is_same.int().argmax(dim=1, keepdim=True))[:, 0]  # the first is the heaviest

@@ -168,8 +168,8 @@ class DistillationLifter:
 def _alone(semantics: SemanticField, level: str, seen: VoteTable) -> tuple[Tensor, Tensor]:
     """The code [N] of each Gaussian decoded by itself, with its probability [N] of 255; -1 where none was seen."""
     code, probability = most_likely(semantics.decoders[level], semantics.features[level])
-    is_seen = seen.visibility.to(code.device) > 0
-    return torch.where(is_seen, code, NONE), (probability * FULL_CONFIDENCE).round().clamp_min(1)
+    code, probability = code.to(seen.visibility.device), probability.to(seen.visibility.device)
+    return torch.where(seen.visibility > 0, code, NONE), (probability * FULL_CONFIDENCE).round().clamp_min(1)
 
 
 @dataclass(slots=True)
