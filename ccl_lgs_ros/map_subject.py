@@ -15,6 +15,7 @@ from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.evaluation.metrics import Mask
+from ccl_lgs_ros.field_view import field_view
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.query.relevancy import relevancy_of_gaussians, relevancy_of_tracks
 from ccl_lgs_ros.structures import LEVELS, NONE, SemanticLevel, SemanticMap
@@ -50,6 +51,10 @@ class MapSubject:
         self, answers: Sequence[Answer], camera: Camera, world_from_camera: NDArray[np.float64]
     ) -> list[tuple[Mask, NDArray[np.floating]]]:
         """The mask [H, W] of each answer and its relevancy [H, W] from a camera."""
+        if self._config.query.view == "field":
+            parts = self._encoder, self._rasterizer, camera, world_from_camera
+            decoded = (field_view(self._map, found, *parts) for found in answers)
+            return [(mask.numpy(force=True), relevancy.numpy(force=True)) for mask, relevancy in decoded]
         views = answer_views(self._map, answers, self._encoder, self._rasterizer, camera, world_from_camera)
         return [(mask.numpy(force=True), relevancy.numpy(force=True)) for mask, relevancy in views]
 

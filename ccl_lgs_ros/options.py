@@ -178,7 +178,7 @@ class FieldOptions:
     channels: int = option(8, "Feature channels per Gaussian and level (distillation).", low=1, high=64)
     iterations: int = option(2000, "Steps of the distillation.", low=0)
     learning_rate: float = option(1e-3, "Of the distilled features and their decoder.", low=0)
-    batch_px: int = option(8192, "Pixels of a step that are decoded; bounds memory; 0 = all.", low=0)
+    batch_px: int = option(2048, "Pixels of a step that are decoded; bounds memory; 0 = all.", low=0)
     joint: bool = option(False, "Let the distillation train colour and geometry as well (CCL-LGS).")
     decode: str = option(
         "votes",
@@ -198,6 +198,11 @@ class QueryOptions:
     min_gaussians: int = option(15, "Gaussians under which a group is no instance.", low=1)
     connect_distance: float = option(0.0, "Metres that join Gaussians to one instance; 0 = from the map.", low=0)
     level: str = option("auto", "Mask level; auto = best evidence.", choices=("auto", "wp", "sp"))
+    view: str = option(
+        "votes",
+        "What answers are seen by in images: votes = the Gaussians of the instances; field = the distilled field.",
+        choices=("votes", "field"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

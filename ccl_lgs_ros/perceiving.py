@@ -42,6 +42,7 @@ class Perceiver:
                 min_area_px=options.min_area_px,
                 min_quality=options.min_quality,
                 max_overlap=options.max_overlap,
+                max_inner=options.max_inner,
             )
             features = self._encoder.encode_segments(keyframe.image, labels, len(quality)).cpu()
             segments[level] = Segments(labels=labels.cpu(), features=features, quality=quality.cpu())
@@ -57,6 +58,7 @@ class Recollection:
     perceiver: Perceiver
     working_size: WorkingSize
     count: int  # keyframes that take part
+    holdout_every: int = 0  # every how many-th gives no colour
 
     def __len__(self) -> int:
         return self.count

@@ -169,7 +169,11 @@ class MapSession:
 
     def _refine_language(self, keyframes: KeyframeSource) -> None:
         seen = Recollection(
-            keyframes=keyframes, perceiver=self.perceiver, working_size=self.working_size, count=self.num_added
+            keyframes=keyframes,
+            perceiver=self.perceiver,
+            working_size=self.working_size,
+            count=self.num_added,
+            holdout_every=self.config.gaussians.holdout_every,
         )
         began = time.monotonic()
         self.live, tables = associate(self.gaussians, seen, self.parts, self.config, self.progress)
@@ -187,7 +191,7 @@ class MapSession:
         if lifting.gaussians is not self.gaussians:
             self.gaussians = lifting.gaussians.detached()
             self._score(self.working_size.source(keyframes))
-        self.refined = Refined(levels=levels, field=lifting.field)
+        self.refined = Refined(levels=levels, field=lifting.field.to("cpu") if lifting.field else None)
 
     def _checkpoint(self, name: str, work: str) -> FileCheckpoint:
         return FileCheckpoint(self.directory.path / "work" / f"{name}.safetensors", work)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.field_view import field_view
 from ccl_lgs_ros.pictures import rendered_color
 from ccl_lgs_ros.pipeline import answer_view, create_encoder, query_map
 from ccl_lgs_ros.protocols import Progress, no_progress
@@ -47,9 +48,8 @@ def write_views(
         _write(output / f"{posed.stem}.rgb.png", color)
         _write(output / f"{posed.stem}.depth.png", millimetres)
         if found is not None and encoder is not None:
-            mask, relevancy = answer_view(
-                semantic_map, found, encoder, rasterizer, posed.camera, posed.world_from_camera
-            )
+            see = field_view if config.query.view == "field" else answer_view
+            mask, relevancy = see(semantic_map, found, encoder, rasterizer, posed.camera, posed.world_from_camera)
             _write(output / f"{posed.stem}.relevancy.png", (relevancy.numpy() * 255).round().astype(np.uint8))
             _write(output / f"{posed.stem}.mask.png", mask.numpy().astype(np.uint8) * 255)
         progress("render", index + 1, len(cameras))

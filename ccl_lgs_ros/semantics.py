@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ccl_lgs_ros.codebook.labels import labels_of
 from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.gaussians.optimize import is_held_out
 from ccl_lgs_ros.labelling import LabelledView, LevelLabels, Lifting, SegmentTable, painted
 from ccl_lgs_ros.live import Joined, LiveLanguage
 from ccl_lgs_ros.parts import Parts
@@ -156,6 +157,7 @@ def _labelled_views(
         for name, table in tables.items():
             rows = slice(int(table.start[index]), int(table.start[index + 1]))
             maps[name] = painted(seen.working_size.labels(segments[name].labels), labels[name].label_of_row[rows])
-        return LabelledView(keyframe=seen.working_size.of(keyframe), labels=maps)
+        gives_colour = not is_held_out(index, seen.holdout_every)
+        return LabelledView(keyframe=seen.working_size.of(keyframe), labels=maps, gives_colour=gives_colour)
 
     return Recent(lambda: len(seen), view, CACHED_VIEWS)

@@ -56,13 +56,9 @@ class Gaussians:
     @staticmethod
     def empty(sh_degree: int = 0) -> "Gaussians":
         """No Gaussians at all."""
-        return Gaussians(
-            means=torch.zeros(0, 3),
-            quats=torch.zeros(0, 4),
-            log_scales=torch.zeros(0, 3),
-            logit_opacities=torch.zeros(0),
-            sh=torch.zeros(0, (sh_degree + 1) ** 2, 3),
-        )
+        shapes = {"means": (3,), "quats": (4,), "log_scales": (3,), "logit_opacities": ()}
+        rows = {name: torch.zeros(0, *shape) for name, shape in shapes.items()}
+        return Gaussians(**rows, sh=torch.zeros(0, (sh_degree + 1) ** 2, 3))
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters by name."""
@@ -270,6 +266,11 @@ class SemanticField:
 
     features: Mapping[str, Tensor]  # level -> [N, C]
     decoders: Mapping[str, Mapping[str, Tensor]]  # level -> weights by name
+
+    def to(self, device: torch.device | str) -> "SemanticField":
+        """The same on another device."""
+        decoders = {level: {k: v.to(device) for k, v in weights.items()} for level, weights in self.decoders.items()}
+        return SemanticField(features={k: v.to(device) for k, v in self.features.items()}, decoders=decoders)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -14,6 +14,7 @@ SMALL = {
     "gaussians.image_width": 96,
     "masks.min_area_px": 20,
     "association.min_votes": 2.0,
+    "field.batch_px": 256,
 }
 
 

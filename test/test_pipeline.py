@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A session refines wholly or not at all, goes on after it was killed, and lives on after a refine."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from small_room import keyframes, small_config
+from small_room import keyframes, room, small_config
 
+from ccl_lgs_ros.config import updated
 from ccl_lgs_ros.errors import Cancelled
+from ccl_lgs_ros.map_subject import MapSubject
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.structures import LEVELS, SemanticMap
@@ -100,3 +104,52 @@ def test_one_code_per_mask_keeps_a_track_whole_only_where_its_codes_agree(tmp_pa
     single = session(tmp_path / "single", **options).build(keyframes())
     voted = session(tmp_path / "voted", codebook__fitter="none").build(keyframes())
     assert single.levels["wp"].num_tracks > voted.levels["wp"].num_tracks
+
+
+def distilled(path: Path, progress: Stages | None = None, **changes: object) -> SemanticMap:
+    options = {"field__lifter": "distillation", "field__iterations": 40, "field__checkpoint_every": 10}
+    return session(path, progress, **{**options, **changes}).build(keyframes())
+
+
+def test_a_distillation_that_is_killed_goes_on_to_the_same_map_and_field(tmp_path: Path) -> None:
+    whole = distilled(tmp_path / "whole")
+
+    class Late(Stages):
+        def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
+            super().__call__(stage, done, total, **figures)
+            if stage == "distill" and done == 25:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distilled(tmp_path / "killed", Late())
+    again = Stages()
+    resumed = distilled(tmp_path / "killed", again)
+    assert again.seen.count("distill") == 40 - 20
+    assert_same(resumed, whole)
+    assert whole.field is not None and resumed.field is not None
+    for name in LEVELS:
+        assert torch.equal(resumed.field.features[name], whole.field.features[name])
+
+
+def test_a_field_answers_in_views_what_its_votes_answer_in_3d(tmp_path: Path) -> None:
+    config = small_config(query__min_gaussians=5)
+    found = distilled(tmp_path, field__iterations=300, field__learning_rate=0.01)
+    prompt = room().room.categories[0]
+    by_field = MapSubject(found, updated(config, {"query.view": "field"}))
+    by_votes = MapSubject(found, config)
+    view = keyframes()[2]
+    relevancies = []
+    for subject in (by_field, by_votes):
+        answer = replace(subject.ask(prompt), level="wp")
+        _, relevancy = subject.show([answer], view.camera, view.world_from_camera)[0]
+        relevancies.append(relevancy)
+    assert np.corrcoef(relevancies[0].ravel(), relevancies[1].ravel())[0, 1] > 0.7
+
+
+def test_language_moves_geometry_only_where_it_is_asked_to(tmp_path: Path) -> None:
+    plain = session(tmp_path / "plain").build(keyframes())
+    apart = distilled(tmp_path / "apart")
+    joint = distilled(tmp_path / "joint", field__joint=True)
+    assert torch.equal(plain.gaussians.means, apart.gaussians.means)
+    assert plain.gaussians.means.shape == joint.gaussians.means.shape
+    assert not torch.equal(plain.gaussians.means, joint.gaussians.means)
