@@ -265,3 +265,32 @@ def test_help_has_a_line_for_every_protocol(capsys) -> None:
     text = capsys.readouterr().out
     for protocol in ("fixed", *PEER_PROTOCOLS):
         assert f"\n  {protocol} " in text
+
+
+def test_a_folder_of_posed_images_becomes_a_map_that_the_protocols_score(tmp_path: Path, capsys) -> None:
+    scene = tmp_path / "wall"
+    write_lerf(tmp_path)
+    (scene / "images").mkdir(parents=True)
+    (tmp_path / "label" / "ramen").rename(scene / "labels")
+    frames = []
+    for number, shift in ((1, 0.0), (2, 0.2)):
+        pose = np.diag([1.0, -1.0, -1.0, 1.0])
+        pose[0, 3] = shift  # metres to the right: at 2 m the wall moves 10 pixels to the left
+        border = 60 - round(shift * 50)
+        image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+        image[:, :border], image[:, border:] = PAINTS["red"][::-1], PAINTS["blue"][::-1]
+        cv2.imwrite(str(scene / "images" / f"frame_{number:05d}.png"), image)
+        cv2.imwrite(str(scene / f"{number}.png"), np.full((HEIGHT, WIDTH), 2000, np.uint16))
+        name = f"images/frame_{number:05d}.png"
+        frames.append({"file_path": name, "transform_matrix": pose.tolist(), "depth_file_path": f"{number}.png"})
+    content = {"w": WIDTH, "h": HEIGHT, "fl_x": 100, "fl_y": 100, "cx": 60, "cy": 45, "frames": frames}
+    (scene / "transforms.json").write_text(json.dumps(content))
+    small = [*SET, "--set", "perception.segmenter=builtin", "--set", "gaussians.iterations=5"]
+    assert main(["map", str(scene), "-o", str(tmp_path / "map"), *small]) == 0
+    assert "2 images, 2 new keyframes" in capsys.readouterr().out
+    figures = scores_of(capsys, tmp_path / "map", scene, "--protocol", "lerf-3d")
+    assert figures["scenes"]["wall"]["per_prompt"]["red"]["iou"] > 0.8
+    assert (
+        main(["map", str(scene / "labels"), "-o", str(tmp_path / "none"), *small]) == 2
+    )  # neither recording nor scene
+    assert not (tmp_path / "none").exists()

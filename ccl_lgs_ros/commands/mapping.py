@@ -10,19 +10,21 @@ from ccl_lgs_ros.commands.shared_arguments import ProgressBars, add_config_argum
 SUMMARY = "turn a recording into a map"
 DESCRIPTION = """\
 Read a rosbag2 recording (MCAP or sqlite3) directly, without ROS and losing nothing, and build a map directory:
-keyframes, 3D Gaussians, and the language on them. A map that exists is extended with what is new in the recording."""
+keyframes, 3D Gaussians, and the language on them. A map that exists is extended with what is new in the recording.
+A folder of posed images is mapped as well: images/ with COLMAP's sparse/0, or nerfstudio's transforms.json."""
 EXAMPLES = """\
 examples:
   ccl-lgs check-bag drive                    first see what is in it
   ccl-lgs map drive -o flat
   ccl-lgs map drive -o flat --set keyframes.min_translation=0.05 --set gaussians.iterations=1000
   ccl-lgs map room -o flat                   room/ made by `ccl-lgs make-scene`
+  ccl-lgs map lerf_ovs/ramen -o maps/ramen   posed images
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("recording", type=Path, help="rosbag2 folder or file, or a folder made by make-scene")
+    parser.add_argument("recording", type=Path, help="rosbag2 folder or file, make-scene folder, or posed images")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MAP", help="the map directory")
     for name, what in (
         ("image", "colour images"),
