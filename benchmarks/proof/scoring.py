@@ -103,7 +103,7 @@ def track_figures(table: SegmentTable, level: str, room: TrialRoom, perceiver: P
 
 
 def num_bytes(levels: Mapping[str, SemanticLevel]) -> int:
-    """Of the semantics as a snapshot holds them: two bytes for a track, one for confidence, tables, codebooks (half)."""
+    """Of the semantics as a snapshot holds them: two bytes for a track, one for confidence, tables, codebooks."""
     return sum(
         3 * len(level.confidence) + 2 * len(level.entry_of_track) + 2 * level.codebook.entries.numel()
         for level in levels.values()

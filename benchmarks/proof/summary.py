@@ -12,10 +12,12 @@ from proof.scoring import THRESHOLDS
 RESAMPLES = 2000
 INTERVAL = (2.5, 97.5)  # per cent
 FIGURES = ("miou", "consistency", "false_alarms", "iou_3d")
+GAINS = ("miou", "consistency", "miou_free", "consistency_free")
 COLUMNS = (
     ("mIoU 2D", "miou"),
-    ("mIoU 2D, any false alarms", "miou_free"),
     ("view consistency", "consistency"),
+    ("mIoU 2D, any false alarms", "miou_free"),
+    ("view consistency, any false alarms", "consistency_free"),
     ("false alarms", "false_alarms"),
     ("IoU 3D", "iou_3d"),
     ("track purity", "purity"),
@@ -35,7 +37,7 @@ def summary(trials: Sequence[dict], order: Sequence[str]) -> dict:
     gains = {}
     for name, key in (("CCL over codebook only", CCL), ("ours over codebook only", OURS)):
         if key in found and BASELINE in found:
-            gains[name] = {figure: _gain(found[key], found[BASELINE], figure) for figure in ("miou", "consistency")}
+            gains[name] = {figure: _gain(found[key], found[BASELINE], figure) for figure in GAINS}
     means = {key: {k: v for k, v in row.items() if k != "units"} for key, row in found.items()}
     return {"conditions": means, "gains": gains}
 
@@ -81,7 +83,7 @@ def _of_condition(rows: list[dict]) -> dict:
     free = left_out_thresholds(THRESHOLDS.tolist(), ious, alarms, max_false_alarms=1.0)
     free_position = dict(zip(names.tolist(), free, strict=True))
     units = {name: _at(curve, position, rooms) for name, curve in curves.items()}
-    units["miou_free"] = _at(curves["miou"], free_position, rooms)
+    units |= {f"{name}_free": _at(curves[name], free_position, rooms) for name in ("miou", "consistency")}
     units |= {name: np.array([row["tracks"][name] for row in rows]) for name in ("purity", "completeness", "untracked")}
     keys = list(zip(rooms.tolist(), [row["seed"] for row in rows], strict=True))
     found: dict = {name: bootstrapped(values, rooms) for name, values in units.items()}
