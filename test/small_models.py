@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models with random weights that are small enough for tests, and the options that choose them."""
 
+import json
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import torch
 
-SMALL_SAM = "small_for_tests"
+SMALL_SAM, SMALL_CLIP = "small_for_tests", "small-clip-for-tests"
 SAM2_SIZE = 64  # pixels
 EVERYTHING = -1.0  # a limit that lets through what an untrained model proposes
 
@@ -17,7 +20,7 @@ PROPAGATOR = {
     "propagator_checkpoint": "random",
     "propagator_image_size": SAM2_SIZE,
 }
-OPEN_CLIP = {"encoder_model": "MobileCLIP2-S0", "encoder_checkpoint": "random"}
+OPEN_CLIP = {"encoder_model": SMALL_CLIP, "encoder_checkpoint": "random"}
 
 
 def small_sam(checkpoint: str | None = None):
@@ -65,3 +68,19 @@ def register_small_sam() -> None:
     from segment_anything import sam_model_registry
 
     sam_model_registry[SMALL_SAM] = small_sam
+
+
+def register_small_clip() -> None:
+    """Adds an OpenCLIP architecture of one layer to those that the package knows."""
+    import open_clip
+
+    layer = {"width": 32, "layers": 1}
+    architecture = {
+        "embed_dim": 24,
+        "vision_cfg": {**layer, "image_size": 32, "patch_size": 16, "head_width": 16},
+        "text_cfg": {**layer, "context_length": 77, "vocab_size": 49408, "heads": 2},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{SMALL_CLIP}.json")
+        path.write_text(json.dumps(architecture))
+        open_clip.add_model_config(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_models import OPEN_CLIP
+from small_models import OPEN_CLIP, SMALL_CLIP, register_small_clip
 from torch import Tensor
 
 from ccl_lgs_ros.errors import CclLgsError, MissingDependencyError, WeightsError
@@ -19,6 +19,11 @@ from ccl_lgs_ros.perception.crops import masked_crops
 
 CPU = torch.device("cpu")
 HEIGHT, WIDTH = 30, 40
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered() -> None:
+    register_small_clip()
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +119,14 @@ def test_a_prompt_ensemble_is_the_direction_of_the_mean(encoder: ClipEncoder) ->
     assert torch.allclose(several.understand("mug").feature, mean / mean.norm(), atol=1e-5)
 
 
+def test_a_model_of_its_own_preprocessing_looks_as_it_was_trained() -> None:
+    model = clip_models.build(ClipSource("MobileCLIP2-S0", "random", False), CPU, 0)
+    assert (model.image_size, model.interpolation, model.mean.flatten().tolist()) == (256, "bilinear", [0.0] * 3)
+    assert model.encode_images(torch.zeros(1, 3, 256, 256)).shape == (1, model.dim) == (1, 512)
+
+
 def test_random_weights_are_part_of_the_identity_and_of_the_seed(encoder: ClipEncoder) -> None:
-    assert encoder.identity == "open_clip/MobileCLIP2-S0/random-0"
+    assert encoder.identity == f"open_clip/{SMALL_CLIP}/random-0"
 
 
 @pytest.mark.parametrize(
@@ -143,23 +154,22 @@ def test_weights_from_a_file_are_those_that_work_and_name_the_space(
     weights: Mapping[str, Tensor] = encoder._model.network.state_dict()
     torch.save(weights, path)
     loaded = ClipEncoder(**{**OPEN_CLIP, "encoder_checkpoint": str(path)}, device=CPU, seed=3)
-    assert loaded.identity.startswith("open_clip/MobileCLIP2-S0/") and "random" not in loaded.identity
-    assert loaded._model.mean.flatten().tolist() == [0.0, 0.0, 0.0]
+    assert loaded.identity.startswith(f"open_clip/{SMALL_CLIP}/") and "random" not in loaded.identity
     expected = encoder.encode_segments(image(), labels(), 4)
     assert torch.allclose(loaded.encode_segments(image(), labels(), 4), expected, atol=1e-5)
     assert "randomly" not in caplog.text
 
     first = next(iter(weights))
     torch.save({first: weights[first]}, path)
-    refused(path, "does not hold the weights of MobileCLIP2-S0")
+    refused(path, f"does not hold the weights of {SMALL_CLIP}")
     path.write_bytes(b"garbage" * 50)
-    refused(path, "does not hold the weights of MobileCLIP2-S0")
+    refused(path, f"does not hold the weights of {SMALL_CLIP}")
 
 
 def refused(path: Path, reason: str) -> None:
     with pytest.raises(WeightsError, match=reason) as error:
-        ClipEncoder(encoder_model="MobileCLIP2-S0", encoder_checkpoint=str(path), device=CPU)
-    assert "\n" not in str(error.value) and "--download MobileCLIP2-S0/dfndr2b" in str(error.value)
+        ClipEncoder(encoder_model=SMALL_CLIP, encoder_checkpoint=str(path), device=CPU)
+    assert "\n" not in str(error.value) and "name a file with the weights" in str(error.value)
 
 
 @pytest.mark.parametrize(
