@@ -119,7 +119,7 @@ def distillation(
     return {"iterations_per_s": rate, "gaussians": count, "size": list(size), "passes": rate >= MIN_RATE}
 
 
-def refine(device: torch.device, num_keyframes: int, size: tuple[int, int]) -> dict[str, object]:
+def refine(device: torch.device, num_keyframes: int, size: tuple[int, int], steps: int) -> dict[str, object]:
     """Seconds and memory of a refine of a synthetic room; perception ran before."""
     room = make_room_scene(1, width=size[0], height=size[1])
     frames = [
@@ -129,7 +129,8 @@ def refine(device: torch.device, num_keyframes: int, size: tuple[int, int]) -> d
         )
         for index, frame in enumerate(room.frames(num_keyframes))
     ]  # fmt: skip
-    changes = {"device": str(device), "gaussians.image_width": size[0], "field.lifter": "distillation"}
+    changes: dict[str, object] = {"device": str(device), "gaussians.image_width": size[0]}
+    changes |= {"field.lifter": "distillation", "field.iterations": steps}
     with tempfile.TemporaryDirectory() as folder:
         session = MapSession(updated(MapConfig(), changes), MapDirectory.create(Path(folder) / "map"), no_progress)
         session.catch_up(frames)
@@ -166,7 +167,7 @@ def main() -> None:
         "python": platform.python_version(),
         "agreement": agreement(rasterizers, device, 2_000 if quick else 20_000),
         "distillation": distillation(fastest, device, 2_000 if quick else 100_000, size, 20 if quick else 200),
-        "refine": refine(device, 6 if quick else 200, size),
+        "refine": refine(device, 6 if quick else 200, size, 20 if quick else MapConfig().field.iterations),
     }
     print(json.dumps(result, indent=2, default=str))
     if not quick:
