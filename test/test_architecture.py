@@ -30,6 +30,8 @@ OWNERS = {
     "open_clip": ("perception",),
     "segment_anything": ("perception",),
     "sam2": ("perception",),
+    "ai_edge_litert": ("perception",),
+    "onnxruntime": ("perception",),
     "skimage": ("perception",),
 }
 TORCH_FREE = (

@@ -9,9 +9,15 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from capture_records import ListStore
 
+from ccl_lgs_ros.capture import capture_bag, check_bag
+from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import ConfigError, MissingDependencyError
+from ccl_lgs_ros.masks.levels import label_map
+from ccl_lgs_ros.options import MaskOptions
 from ccl_lgs_ros.perception import classifier
+from ccl_lgs_ros.perception.builtin_segmenter import BuiltinSegmenter
 from ccl_lgs_ros.perception.classifier import (
     ClassifierEncoder,
     agreed,
@@ -297,3 +303,80 @@ def test_the_labels_and_tables_are_asked_for(files, monkeypatch) -> None:
     assert ClassifierEncoder.is_available(**files) == ""
     reason = ClassifierEncoder.is_available(**{**files, "text_tables": ""})
     assert "perception.text_tables" in reason
+
+
+# Where things are in images of the kitchen, by hand: x0, y0, x1, y1 in pixels.
+KITCHEN = {
+    0: {
+        "mug": [(367, 162, 402, 204)],
+        "chair": [(178, 128, 300, 340), (420, 149, 546, 215), (306, 377, 622, 480)],
+    },
+    32: {
+        "mug": [(247, 343, 296, 400)],
+        "chair": [(0, 304, 163, 480), (312, 282, 450, 349)],
+        "computer monitor": [(530, 18, 640, 118)],
+    },
+}
+ABSENT = ("airplane", "pizza", "bicycle", "horse", "banana", "car")
+
+
+def options_of(models: Path) -> dict[str, str]:
+    tables = {
+        "lvis_v1_clip_a+cname.npy": "lvis1203_names.json",
+        "oid_clip_a+cname.npy": "oid500_names.json",
+        "o365_clip_a+cnamefix.npy": "Objects365_names_fix.csv",
+        "coco_clip_a+cname.npy": "coco80_labels.txt",
+    }
+    return {
+        "encoder_model": str(models / "mobilenet_v2_1.0_224_quant.tflite"),
+        "classifier_labels": str(models / "imagenet_1001_labels.txt"),
+        "text_tables": ",".join(f"{models / vectors}={models / names}" for vectors, names in tables.items()),
+    }
+
+
+def share_inside(mask: np.ndarray, boxes: list[tuple[int, int, int, int]]) -> float:
+    inside = np.zeros(mask.shape, bool)
+    for x0, y0, x1, y1 in boxes:
+        inside[y0:y1, x0:x1] = True
+    return float((mask & inside).sum() / mask.sum())
+
+
+@pytest.fixture(scope="module")
+def kitchen(shared_data: Path) -> tuple[ClassifierEncoder, torch.Tensor, list[tuple[int, np.ndarray]]]:
+    """The features of all segments of two keyframes, with each segment's keyframe and mask."""
+    encoder = made(options_of(shared_data / "models"), negatives="object,things,stuff,texture")
+    bag = shared_data / "bags" / "redkitchen_rgbd_60"
+    store, masks = ListStore(), MaskOptions()
+    capture_bag(bag, store, updated(MapConfig(), check_bag(bag).settings))
+    features, shown = [], []
+    for number in KITCHEN:
+        proposals = BuiltinSegmenter().propose(store[number])
+        labels, quality = label_map(
+            proposals,
+            "sp",
+            min_area_px=masks.min_area_px,
+            min_quality=masks.min_quality,
+            max_overlap=masks.max_overlap,
+        )
+        features.append(encoder.encode_segments(store[number].image, labels, len(quality)))
+        shown += [(number, (labels == segment).numpy()) for segment in range(len(quality))]
+    return encoder, torch.cat(features), shown
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["mug", "chair", "computer monitor"])
+def test_the_best_segment_of_a_kitchen_is_the_thing_asked_for(kitchen, name: str) -> None:
+    encoder, features, shown = kitchen
+    relevancy = encoder.relevancy(features, encoder.understand(name))
+    number, mask = shown[int(relevancy.argmax())]
+    print(f"{name}: {float(relevancy.max()):.3f} in keyframe {number}")
+    assert share_inside(mask, KITCHEN[number][name]) >= 0.7
+    assert relevancy.max() > encoder.threshold
+
+
+@pytest.mark.data
+def test_nothing_in_a_kitchen_is_what_it_does_not_hold(kitchen) -> None:
+    encoder, features, _ = kitchen
+    best = {name: float(encoder.relevancy(features, encoder.understand(name)).max()) for name in ABSENT}
+    print("absent:", best)
+    assert max(best.values()) < encoder.threshold

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.errors import ConfigError, MissingDependencyError
@@ -101,7 +102,7 @@ class _TfliteModel:
     def __init__(self, file: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter: Any = Interpreter(model_path=str(file))
+        self._interpreter: Any = Interpreter(model_path=str(file), num_threads=torch.get_num_threads())
         self._interpreter.allocate_tensors()
         given, made = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
         self._given, self._made = given["index"], made["index"]
