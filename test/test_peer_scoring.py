@@ -289,8 +289,7 @@ def test_a_folder_of_posed_images_becomes_a_map_that_the_protocols_score(tmp_pat
     assert main(["map", str(scene), "-o", str(tmp_path / "map"), *small]) == 0
     assert "2 images, 2 new keyframes" in capsys.readouterr().out
     figures = scores_of(capsys, tmp_path / "map", scene, "--protocol", "lerf-3d")
-    assert figures["scenes"]["wall"]["per_prompt"]["red"]["iou"] > 0.8
-    assert (
-        main(["map", str(scene / "labels"), "-o", str(tmp_path / "none"), *small]) == 2
-    )  # neither recording nor scene
+    assert figures["scenes"]["wall"]["per_prompt"]["red"]["iou"] > 0.6  # the label is nine tenths of the red
+    nothing = ["map", str(scene / "labels"), "-o", str(tmp_path / "none"), *small]
+    assert main(nothing) == 2  # neither a recording nor images
     assert not (tmp_path / "none").exists()
