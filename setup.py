@@ -60,6 +60,7 @@ setup(
             "ai-edge-litert",
             "hydra-core",
             "omegaconf",
+            "onnxruntime",
             "open_clip_torch",
             "sam2",
             "segment-anything",
