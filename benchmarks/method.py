@@ -35,7 +35,7 @@ def run_room(number: int, seed: int, wanted: list[Condition], plan: Plan) -> lis
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with models/, the text vectors")
     parser.add_argument("--quick", action="store_true", help="one room, one seed, short: does it run?")
     parser.add_argument("--workers", type=int, default=2)

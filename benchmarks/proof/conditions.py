@@ -48,6 +48,7 @@ class Condition:
     first_seed_only: bool = False  # because it trains for long
     rooms: int = 99  # at most
     scores_colour: bool = False
+    sees_field: bool = False  # masks come from decoded views
 
     @property
     def key(self) -> str:
@@ -108,6 +109,20 @@ def _lifters() -> list[Condition]:
         Condition(group=group, name="registration (votes)", options=OUR_CODES, **few),
         Condition(group=group, name="weighted mean", options=weighted, **few),
         Condition(group=group, name="distillation, then votes", options={**OUR_CODES, **DISTILLED}, **few),
+        Condition(
+            group=group,
+            name="distillation, views decoded (2D)",
+            options={**OUR_CODES, **DISTILLED},
+            sees_field=True,
+            **few,
+        ),
+        Condition(
+            group=group,
+            name="the paper: CCL, distillation, views decoded (2D)",
+            options={**PAPER_CODES, **DISTILLED},
+            sees_field=True,
+            **few,
+        ),
         Condition(
             group=group,
             name="distillation, each Gaussian decoded",

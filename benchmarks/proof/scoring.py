@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.evaluation.metrics import mask_iou
+from ccl_lgs_ros.field.decoder import decoded_codes
 from ccl_lgs_ros.labelling import SegmentTable
 from ccl_lgs_ros.perceiving import Perceiver
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
-from ccl_lgs_ros.structures import NONE, Gaussians, SemanticLevel
+from ccl_lgs_ros.structures import NONE, Gaussians, SemanticField, SemanticLevel
 from proof.rooms import MIN_SHARE, TrialRoom
 
 THRESHOLDS = np.round(np.arange(0.40, 0.80, 0.02), 2)
@@ -32,6 +33,7 @@ class Coded:
     """The codes that one level's Gaussians carry."""
 
     code_of_gaussian: NDArray[np.int64]  # [N] position among the used codes, -1 none
+    used: torch.Tensor  # [C] the codes
     entries: torch.Tensor  # [C, D] of the used codes
     size: NDArray[np.int64]  # [C] Gaussians of each
 
@@ -43,11 +45,21 @@ def figures(
     absent: Sequence[str],
     encoder: Encoder,
     rasterizer: Rasterizer,
+    field: SemanticField | None = None,
 ) -> dict[str, list[float]]:
-    """By name the figures [n] at the thresholds: miou, consistency, false_alarms, iou_3d."""
+    """By name the figures [n] at the thresholds: miou, consistency, false_alarms, iou_3d.
+
+    With a field, masks are where its decoded views show the codes, as in the paper.
+    """
     coded = {name: _coded(level) for name, level in levels.items()}
     weights = {
-        name: [_weights(level, gaussians, view, rasterizer) for view in room.views] for name, level in coded.items()
+        name: [
+            _weights(level, gaussians, view, rasterizer)
+            if field is None
+            else _decoded(level, name, field, gaussians, view, rasterizer)
+            for view in room.views
+        ]
+        for name, level in coded.items()
     }
     ious, consistencies, solid = [], [], []
     for kind in room.kinds:
@@ -118,6 +130,7 @@ def _coded(level: SemanticLevel) -> Coded:
     skipped = int((used == NONE).sum())
     return Coded(
         code_of_gaussian=(position - skipped).numpy(),
+        used=used[used != NONE],
         entries=level.codebook.entries[used[used != NONE]],
         size=torch.bincount(position, minlength=len(used))[skipped:].numpy(),
     )
@@ -147,6 +160,16 @@ def _weights(level: Coded, gaussians: Gaussians, view: Keyframe, rasterizer: Ras
         alpha = rendering.alpha.numpy()
     assert alpha is not None
     return np.concatenate(drawn, axis=2), alpha
+
+
+def _decoded(
+    level: Coded, name: str, field: SemanticField, gaussians: Gaussians, view: Keyframe, rasterizer: Rasterizer
+) -> tuple[Floats, Floats]:
+    """As `_weights`, all of a pixel's for the code that the field decodes there."""
+    rendering = rasterizer.render(gaussians, view.camera, view.world_from_camera, field.features[name])
+    codes = decoded_codes(field, name, rendering.features, rendering.alpha)
+    alpha = rendering.alpha.numpy()
+    return (codes[..., None] == level.used).numpy() * alpha[..., None], alpha
 
 
 def _masks(

@@ -98,7 +98,13 @@ def try_room(number: int, seed: int, wanted: Sequence[Condition], plan: Plan, sa
             key = (condition.path, condition.strength, condition.has_true_masks)
             if key not in seen:
                 seen[key] = _seen(room, names, vectors, condition, noise_seed, base, rasterizer)
-            same = (*key, condition.tracks, condition.scores_colour, *sorted(condition.options.items()))
+            same = (
+                *key,
+                condition.tracks,
+                condition.scores_colour,
+                condition.sees_field,
+                *sorted(condition.options.items()),
+            )
             if same not in known:
                 known[same] = _try(room, seen[key], condition, base, absent)
             found.append({"room": seed, "seed": noise_seed, "condition": condition.key, **known[same]})
@@ -182,7 +188,8 @@ def _try(room: TrialRoom, seen: _Seen, condition: Condition, base: MapConfig, ab
     lifting, levels, timed = refined(room.gaussians, seen.memory, tables, parts, config)
     began = time.monotonic()
     with torch.no_grad():
-        scores = figures(levels, lifting.gaussians, room, absent, seen.perception, parts.rasterizer)
+        field = lifting.field if condition.sees_field else None
+        scores = figures(levels, lifting.gaussians, room, absent, seen.perception, parts.rasterizer, field)
     result: dict[str, Any] = {
         "scores": scores,
         "tracks": seen.purity[condition.tracks],
