@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A text prompt put to a map: the answer in 3D, and the same seen from a camera."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +19,17 @@ from ccl_lgs_ros.query.answer import answer
 from ccl_lgs_ros.registry import names
 from ccl_lgs_ros.structures import NONE, SemanticMap
 
+ENCODER_OPTIONS = (
+    "encoder_model",
+    "encoder_checkpoint",
+    "classifier_labels",
+    "classifier_top",
+    "text_tables",
+    "negatives",
+    "templates",
+    "relevancy",
+    "sharpness",
+)
 MAX_PROMPT_WORDS = 64  # a prompt names one thing; more is a mistake or an attack
 MIN_SHOWN_ALPHA = 0.1  # a pixel under this rendered alpha shows nothing
 
@@ -28,7 +42,7 @@ def create_encoder(semantic_map: SemanticMap, config: MapConfig) -> Encoder:
     """
     kind = semantic_map.encoder.partition("/")[0]
     if config.perception.encoder == "auto" and kind in names("encoder"):
-        config = updated(config, {"perception.encoder": kind})
+        config = updated(config, {"perception.encoder": kind, **_recorded(semantic_map, config)})
     encoder, _ = configured_part("encoder", config)
     if encoder.identity != semantic_map.encoder:
         raise EncoderMismatchError(
@@ -36,6 +50,35 @@ def create_encoder(semantic_map: SemanticMap, config: MapConfig) -> Encoder:
             f"'{encoder.identity}'; set perception.encoder to the former, or build the map again"
         )
     return encoder
+
+
+def encoder_record(config: MapConfig) -> dict[str, object]:
+    """The options that make an encoder what it is, where they are not the default; paths are made absolute.
+
+    A map records them, so that it can be asked without naming them again.
+    """
+    changed = {}
+    for name in ENCODER_OPTIONS:
+        value = getattr(config.perception, name)
+        if value != getattr(MapConfig().perception, name):
+            changed[name] = _with_whole_paths(value)
+    return changed
+
+
+def _with_whole_paths(value: object) -> object:
+    """An option's value, with the files that it names (`a`, or `a=b,c=d`) by their whole paths."""
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"[^=,]+", lambda part: str(Path(part[0]).resolve()) if Path(part[0]).is_file() else part[0], value)
+
+
+def _recorded(semantic_map: SemanticMap, config: MapConfig) -> dict[str, object]:
+    """What the map records of its encoder, where the options say nothing else."""
+    recorded, default = semantic_map.info.get("encoder_options"), MapConfig().perception
+    if not isinstance(recorded, dict):
+        return {}
+    untouched = [name for name in ENCODER_OPTIONS if getattr(config.perception, name) == getattr(default, name)]
+    return {f"perception.{name}": recorded[name] for name in untouched if name in recorded}
 
 
 def query_map(

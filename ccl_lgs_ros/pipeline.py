@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ccl_lgs_ros.asking import answer_view, create_encoder, query_map
+from ccl_lgs_ros.asking import answer_view, create_encoder, encoder_record, query_map
 from ccl_lgs_ros.backends import resolve_device
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
@@ -67,7 +67,10 @@ class MapSession:
         self.device = resolve_device(config.device)
         self.parts = parts or create_parts(config)
         self.working_size = WorkingSize(config.gaussians.image_width)
-        self.info: dict[str, object] = {"backends": dict(self.parts.chosen)}
+        self.info: dict[str, object] = {
+            "backends": dict(self.parts.chosen),
+            "encoder_options": encoder_record(config),
+        }
         identity = f"{self.parts.chosen} {config.perception} {config.masks}"
         cache = SegmentStore(directory.segments_path, identity=identity)
         self.perceiver = Perceiver(self.parts.segmenter, self.parts.encoder, config.masks, cache)
