@@ -175,6 +175,9 @@ class FieldOptions:
     min_labelled: float = option(
         0.4, "Share of what was seen of a Gaussian that must carry votes, or it has no track.", low=0, high=1
     )
+    min_visibility: float = option(
+        0.0, "Rendering weight, in pixels, under which a Gaussian has no vote in a view; 0 = all vote.", low=0
+    )
     channels: int = option(8, "Feature channels per Gaussian and level (distillation).", low=1, high=64)
     iterations: int = option(2000, "Steps of the distillation.", low=0)
     learning_rate: float = option(1e-3, "Of the distilled features and their decoder.", low=0)

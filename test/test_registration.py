@@ -146,3 +146,18 @@ def test_100_000_gaussians_take_300_000_votes_well_within_a_second():
     shifted = Votes(gaussian=votes.gaussian, label=votes.label + 7, weight=votes.weight, visibility=votes.visibility)
     table = lifter(6).accumulate(table, votes)
     assert cpu_seconds(lambda: lifter(6).accumulate(table, shifted)) < 0.7
+
+
+def test_what_a_view_hardly_shows_has_no_vote_in_it() -> None:
+    votes = Votes(
+        gaussian=torch.tensor([0, 1]),
+        label=torch.tensor([3, 3]),
+        weight=torch.tensor([2.0, 0.4]),
+        visibility=torch.tensor([2.0, 0.4]),
+    )
+    gated = RegistrationLifter(slots=2, min_confidence=0.5, min_labelled=0.4, min_visibility=0.5)
+    table = gated.accumulate(VoteTable.empty(2, 2), votes)
+    assert table.visibility.tolist() == [2.0, 0.0]
+    assert gated.resolve(table)[0].tolist() == [3, -1]
+    free = RegistrationLifter(slots=2, min_confidence=0.5, min_labelled=0.4)
+    assert free.resolve(free.accumulate(VoteTable.empty(2, 2), votes))[0].tolist() == [3, 3]

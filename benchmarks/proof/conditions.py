@@ -27,11 +27,11 @@ class Plan:
 
     models: Path  # the folder of the text vectors
     seeds: tuple[int, ...] = (0, 1, 2)  # of the noise
-    keyframes: int = 40
+    keyframes: int = 32
     views: int = 6  # from beside the path
-    steps: int = 300  # of photometric optimisation
-    codebook_steps: int = 500
-    distill_steps: int = 800
+    steps: int = 150  # of photometric optimisation
+    codebook_steps: int = 300
+    distill_steps: int = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +103,16 @@ def _controls() -> list[Condition]:
 def _lifters() -> list[Condition]:
     """In few rooms, because distillation trains for long; registration in the same ones."""
     group = "lifters, on CCL + votes + robust mean"
-    few = {"first_seed_only": True, "rooms": 3}
+    few = {"first_seed_only": True, "rooms": 2}
+    ungated = {**OUR_CODES, "field.min_confidence": 0.0, "field.min_labelled": 0.0}
     weighted = {**OUR_CODES, "field.lifter": "weighted_mean"}
     return [
-        Condition(group=group, name="registration (votes)", options=OUR_CODES, **few),
-        Condition(group=group, name="weighted mean", options=weighted, **few),
+        Condition(group=group, name="registration, no gates", options=ungated),
+        Condition(
+            group=group, name="registration, visible by 1 px", options={**OUR_CODES, "field.min_visibility": 1.0}
+        ),
+        Condition(group=group, name="weighted mean", options=weighted),
+        Condition(group=group, name="registration (votes), same rooms as below", options=OUR_CODES, **few),
         Condition(group=group, name="distillation, then votes", options={**OUR_CODES, **DISTILLED}, **few),
         Condition(
             group=group,

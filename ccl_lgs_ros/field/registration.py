@@ -23,18 +23,22 @@ class RegistrationLifter:
         slots: tracks that a Gaussian's working votes hold.
         min_confidence: share of a Gaussian's votes under which it has no track.
         min_labelled: share of what was seen of a Gaussian that must have been voted on, or it has no track.
+        min_visibility: rendering weight, in pixels, under which a Gaussian has no vote in a view: what shines through
+            from behind is no evidence.
 
     Source: voting with rendering weights as in Dr. Splat (Jun-Seong et al., 2025); the gate on visibility is that of
     VALA (2025) in spirit; the bounded counters follow Misra and Gries (1982).
     """
 
-    def __init__(self, *, slots: int, min_confidence: float, min_labelled: float) -> None:
+    def __init__(self, *, slots: int, min_confidence: float, min_labelled: float, min_visibility: float = 0.0) -> None:
         self.slots = slots
+        self.min_visibility = min_visibility
         self.min_confidence = min_confidence
         self.min_labelled = min_labelled
 
     def accumulate(self, table: VoteTable, votes: Votes) -> VoteTable:
         """The table with one keyframe's votes, whose labels are tracks, added."""
+        votes = _clear(votes, self.min_visibility)
         visibility = table.visibility.clone()
         visibility[: len(votes.visibility)] += votes.visibility
         track, weight, lost = table.track.clone(), table.weight.clone(), table.lost.clone()
@@ -108,6 +112,20 @@ class RegistrationLifter:
         is_sure &= labelled >= self.min_labelled * table.visibility
         confidence = (share.clamp(0.0, 1.0) * FULL_CONFIDENCE).round().clamp_min(1)
         return torch.where(is_sure, winner, NONE), torch.where(is_sure, confidence, 0.0).to(torch.uint8)
+
+
+def _clear(votes: Votes, min_visibility: float) -> Votes:
+    """The votes of the Gaussians that a view shows clearly enough; the others were not seen in it."""
+    if min_visibility <= 0:
+        return votes
+    is_clear = votes.visibility >= min_visibility
+    kept = is_clear[votes.gaussian]
+    return Votes(
+        gaussian=votes.gaussian[kept],
+        label=votes.label[kept],
+        weight=votes.weight[kept],
+        visibility=torch.where(is_clear, votes.visibility, 0.0),
+    )
 
 
 def _add_to_known(track: Tensor, weight: Tensor, votes: Votes) -> Tensor:
