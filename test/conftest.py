@@ -13,6 +13,7 @@ from pathlib import Path
 THREADS = str(min(os.cpu_count() or 1, 4))
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, THREADS)  # before numpy, torch and numba are first imported
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as ccl-lgs does: torch's idle threads must not spin beside ours
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -180,13 +180,13 @@ def test_what_the_model_forgets_it_would_not_have_looked_at(
         forget(state, index, model)
         kept.append(len(state["output_dict_per_obj"][0]["non_cond_frame_outputs"]))
 
-    count, reach = 9, 7  # images, and how many of them it looks back at
+    count, reach = 10, 7  # images, and how many of them it looks back at
     monkeypatch.setattr(propagator._model, "max_obj_ptrs_in_encoder", reach)
     monkeypatch.setattr(sam2_propagator, "_forget", noting)
     found = followed(propagator, Images(count), 0, masks[:1])
     monkeypatch.setattr(sam2_propagator, "_forget", lambda *_: None)
     expected = followed(propagator, Images(count), 0, masks[:1])
-    assert max(kept) == reach < count - 1
+    assert max(kept) == reach + 1 < count - 1
     assert all(torch.equal(found[index], expected[index]) for index in range(count))
 
 

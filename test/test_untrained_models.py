@@ -19,6 +19,7 @@ PERCEPTION = {
     **small_models.SAM2,
     **small_models.UNFILTERED,
     **small_models.OPEN_CLIP,
+    "points_per_side": 2,
 }
 ASSOCIATION = {"associator": "tracker", "propagator": "sam2", **small_models.PROPAGATOR}
 MASKS = {"min_quality": 0.0, "max_overlap": 1.0, "min_area_px": 1}
