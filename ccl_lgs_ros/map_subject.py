@@ -15,7 +15,7 @@ from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.evaluation.metrics import Mask
-from ccl_lgs_ros.field_view import field_view
+from ccl_lgs_ros.field_view import field_relevancies, field_view
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.query.relevancy import relevancy_of_gaussians, relevancy_of_tracks
 from ccl_lgs_ros.structures import LEVELS, NONE, SemanticLevel, SemanticMap
@@ -72,7 +72,8 @@ class MapSubject:
     ) -> dict[str, NDArray[np.floating]]:  # level -> [P, H, W] in [0, 1]
         """The relevancy of each prompt at every level, finest first, seen from a camera."""
         understood = [self._encoder.understand(prompt) for prompt in prompts]
-        views = relevancy_views(self._map, understood, self._encoder, self._rasterizer, camera, world_from_camera)
+        see = field_relevancies if self._config.query.view == "field" else relevancy_views
+        views = see(self._map, understood, self._encoder, self._rasterizer, camera, world_from_camera)
         return {name: images.numpy(force=True) for name, images in views.items()}
 
     def classes_of_gaussians(self, names: Sequence[str]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import torch
 from small_room import keyframes, room, small_config
 
 from ccl_lgs_ros.config import updated
-from ccl_lgs_ros.errors import Cancelled
+from ccl_lgs_ros.errors import Cancelled, MapError
 from ccl_lgs_ros.map_subject import MapSubject
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -144,6 +144,16 @@ def test_a_field_answers_in_views_what_its_votes_answer_in_3d(tmp_path: Path) ->
         _, relevancy = subject.show([answer], view.camera, view.world_from_camera)[0]
         relevancies.append(relevancy)
     assert np.corrcoef(relevancies[0].ravel(), relevancies[1].ravel())[0, 1] > 0.7
+    of_levels = by_field.relevancies([prompt], view.camera, view.world_from_camera)
+    seen = relevancies[0] > 0
+    assert np.allclose(of_levels["wp"][0][seen], relevancies[0][seen])
+
+
+def test_a_map_without_a_field_says_how_to_get_one(whole: SemanticMap) -> None:
+    subject = MapSubject(whole, small_config(query__view="field"))
+    view = keyframes()[0]
+    with pytest.raises(MapError, match=r"field\.lifter=distillation"):
+        subject.show([subject.ask("red ball")], view.camera, view.world_from_camera)
 
 
 def test_language_moves_geometry_only_where_it_is_asked_to(tmp_path: Path) -> None:
