@@ -2,9 +2,10 @@
 # Everything starts from here; each target does the set-up that it needs. PYTHON=python3.12 chooses the Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak clean
+.PHONY: help setup demo test lint bench proof soak clean
 
 RUN := .venv/bin/python
+DATA ?= ../shared/data
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile | expand -t 16
@@ -23,8 +24,11 @@ lint: setup ## check style, format and types
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m pyright
 
-bench: setup ## measure the speed of this machine; figures in artifacts/
-	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(RUN) $$file; done
+bench: setup ## measure the speed of this machine; figures in benchmarks/results/
+	@set -e; for name in rasterizer gpu; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
+
+proof: setup ## measure what each part of the method earns (40 minutes); DATA=... holds models/, see docs/method.md
+	@$(RUN) benchmarks/method.py $(DATA)
 
 soak: setup ## run the nodes for an hour and watch their memory
 	@$(RUN) -m pytest -m soak $(ARGS)

@@ -23,6 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 ROOMS = (201, 202, 203, 204, 205, 206)  # nothing may be tuned on them
 QUICK_ROOMS = (200,)
 QUICK = {"seeds": (0,), "keyframes": 16, "views": 3, "steps": 60, "codebook_steps": 30, "distill_steps": 20}
+FACTS = ("minutes", "rooms", "seeds", "plan", "machine")  # of a run
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -38,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with models/, the text vectors")
     parser.add_argument("--quick", action="store_true", help="one room, one seed, short: does it run?")
+    parser.add_argument("--again", action="store_true", help="sum up the trials of the last full run anew")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", default="", help="conditions whose name or group holds this")
     parser.add_argument("--output", type=Path, default=None, help="folder of the results")
@@ -48,28 +50,44 @@ def main() -> None:
     os.environ.update(dict.fromkeys(THREADS, "1"))
     from proof.summary import summary, table
 
-    began = time.monotonic()
+    folder = arguments.output or RESULTS
+    stem = "method" if not (arguments.quick or arguments.only) else "method_partial"
+    if arguments.again:
+        kept = json.loads((folder / f"{stem}.json").read_text())
+        trials, facts = kept["trials"], {name: kept[name] for name in FACTS}
+    else:
+        began = time.monotonic()
+        trials = all_trials(rooms, wanted, plan, arguments.workers)
+        facts = {
+            "minutes": round((time.monotonic() - began) / 60, 1),
+            "rooms": list(rooms),
+            "seeds": list(plan.seeds),
+            "plan": {key: str(value) for key, value in vars_of(plan).items() if key != "models"},
+            "machine": f"{platform.machine()}, {arguments.workers} workers of one thread",
+        }
+    result = summary(trials, [condition.key for condition in wanted])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{stem}.json").write_text(as_json({**facts, **result}, trials))
+    text = f"{table(result)}\n\n{facts['minutes']} minutes on {facts['machine']}"
+    (folder / f"{stem}.md").write_text(text + "\n")
+    print(text)
+
+
+def all_trials(rooms: tuple[int, ...], wanted: list[Condition], plan: Plan, workers: int) -> list[dict]:
+    """The trials of all rooms, in their order."""
     trials = []
-    with ProcessPoolExecutor(min(arguments.workers, len(rooms)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(workers, len(rooms)), mp_context=get_context("spawn")) as pool:
         runs = [pool.submit(run_room, number, seed, wanted, plan) for number, seed in enumerate(rooms)]
         for run in as_completed(runs):
             trials += run.result()
-    trials.sort(key=lambda trial: (trial["room"], trial["seed"]))
-    result = summary(trials, [condition.key for condition in wanted])
-    result |= {
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "rooms": list(rooms),
-        "seeds": list(plan.seeds),
-        "plan": {key: str(value) for key, value in vars_of(plan).items() if key != "models"},
-        "machine": f"{platform.machine()}, {arguments.workers} workers of one thread",
-    }
-    folder = arguments.output or RESULTS
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = "method" if not (arguments.quick or arguments.only) else "method_partial"
-    (folder / f"{stem}.json").write_text(json.dumps({**result, "trials": trials}, indent=1) + "\n")
-    text = f"{table(result)}\n\n{result['minutes']} minutes"
-    (folder / f"{stem}.md").write_text(text + "\n")
-    print(text)
+    return sorted(trials, key=lambda trial: (trial["room"], trial["seed"]))
+
+
+def as_json(result: dict, trials: list[dict]) -> str:
+    """The result, a trial a line, with the digits that mean something."""
+    rounded = json.loads(json.dumps(trials), parse_float=lambda digits: round(float(digits), 4))
+    lines = ",\n".join(json.dumps(trial, separators=(",", ":")) for trial in rounded)
+    return f'{json.dumps(result, indent=1)[:-2]},\n "trials": [\n{lines}\n]}}\n'
 
 
 def vars_of(plan: Plan) -> dict[str, object]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.evaluation.calibration import left_out_thresholds
+from proof.conditions import SWEPT
 from proof.scoring import THRESHOLDS
 
 RESAMPLES = 2000
@@ -34,10 +35,14 @@ def summary(trials: Sequence[dict], order: Sequence[str]) -> dict:
     """By condition the means with their intervals, and the gains over the baseline."""
     at = {key: [trial for trial in trials if trial["condition"] == key] for key in order}
     found = {key: _of_condition(rows) for key, rows in at.items() if rows}
+    pairs = [("CCL over codebook only", CCL, BASELINE), ("ours over codebook only", OURS, BASELINE)]
+    for strength in SWEPT:
+        group = f"noise {strength:g}"
+        pairs += [(f"{name} at {group}", f"{group} | {name}", f"{group} | codebook only") for name in ("CCL", "ours")]
     gains = {}
-    for name, key in (("CCL over codebook only", CCL), ("ours over codebook only", OURS)):
-        if key in found and BASELINE in found:
-            gains[name] = {figure: _gain(found[key], found[BASELINE], figure) for figure in GAINS}
+    for name, better, worse in pairs:
+        if better in found and worse in found:
+            gains[name] = {figure: _gain(found[better], found[worse], figure) for figure in GAINS}
     means = {key: {k: v for k, v in row.items() if k != "units"} for key, row in found.items()}
     return {"conditions": means, "gains": gains}
 
@@ -53,7 +58,7 @@ def bootstrapped(values: NDArray[np.floating], rooms: NDArray[np.integer]) -> tu
 
 def table(result: dict) -> str:
     """The means as a markdown table, a group after the other."""
-    heads = [title for title, _ in COLUMNS] + ["codebook s", "lift s", "KB", "PSNR"]
+    heads = [title for title, _ in COLUMNS] + ["associate s", "codebook s", "lift s", "KB", "PSNR"]
     lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     group = ""
     for key, row in result["conditions"].items():
@@ -62,13 +67,15 @@ def table(result: dict) -> str:
             group = own
             lines.append(f"| **{group}** " + "| " * len(heads) + "|")
         cells = [_cell(row[figure]) for _, figure in COLUMNS]
-        cells += [f"{row['seconds']['codebook']:.1f}", f"{row['seconds']['lift']:.1f}", f"{row['bytes'] / 1e3:.0f}"]
+        cells += [f"{row['seconds'][stage]:.1f}" for stage in ("associate", "codebook", "lift")]
+        cells.append(f"{row['bytes'] / 1e3:.0f}")
         cells.append(f"{row['psnr']:.2f}" if "psnr" in row else "")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines.append("")
+    lines += ["", "Gains in points, with 95 % intervals:", ""]
+    lines.append("| | " + " | ".join(title for title, figure in COLUMNS if figure in GAINS) + " |")
+    lines.append("|---" * (len(GAINS) + 1) + "|")
     for name, gain in result["gains"].items():
-        text = ", ".join(f"{figure} {_cell(values, sign='+')}" for figure, values in gain.items())
-        lines.append(f"{name}: {text} points (95 % intervals)")
+        lines.append(f"| {name} | " + " | ".join(_cell(gain[figure], sign="+") for figure in GAINS) + " |")
     return "\n".join(lines)
 
 
