@@ -164,7 +164,11 @@ class CodebookOptions:
     push_weight: float = option(0.25, "Weight of the loss that pushes two tracks' entries apart.", low=0)
     margin: float = option(0.7, "Cosine under which two tracks' entries are far enough apart.", low=-1, high=1)
     vote_codes: bool = option(True, "One code per track, by the vote of its segments.")
-    robust_mean: bool = option(True, "Fit and code the robust mean of each track instead of its single views.")
+    track_feature: str = option(
+        "mean",
+        "What is fitted and coded of a track: every view (CCL-LGS), their mean, or their median without outliers.",
+        choices=("views", "mean", "median"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

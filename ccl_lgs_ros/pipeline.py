@@ -71,7 +71,8 @@ class MapSession:
             "backends": dict(self.parts.chosen),
             "encoder_options": encoder_record(config),
         }
-        identity = f"{self.parts.chosen} {config.perception} {config.masks}"
+        perceived_by = {kind: self.parts.chosen.get(kind) for kind in ("segmenter", "encoder")}
+        identity = f"{perceived_by} {config.perception} {config.masks}"
         cache = SegmentStore(directory.segments_path, identity=identity)
         self.perceiver = Perceiver(self.parts.segmenter, self.parts.encoder, config.masks, cache)
         self.gaussians = Gaussians.empty(config.gaussians.sh_degree).to(self.device)

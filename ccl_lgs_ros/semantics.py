@@ -98,7 +98,9 @@ def refined(
     options = config.codebook
     labels: dict[str, LevelLabels] = {}
     for done, (name, table) in enumerate(tables.items()):
-        labels[name] = labels_of(table, parts.fitter, vote_codes=options.vote_codes, robust_mean=options.robust_mean)
+        labels[name] = labels_of(
+            table, parts.fitter, vote_codes=options.vote_codes, track_feature=options.track_feature
+        )
         progress("codebook", done + 1, len(tables))
     fitted = time.monotonic()
     generator = torch.Generator().manual_seed(config.seed)

@@ -100,7 +100,7 @@ def test_every_codebook_serves_the_whole_method(fitter: str, tmp_path: Path) -> 
 
 
 def test_one_code_per_mask_keeps_a_track_whole_only_where_its_codes_agree(tmp_path: Path) -> None:
-    options = {"codebook__fitter": "none", "codebook__vote_codes": False, "codebook__robust_mean": False}
+    options = {"codebook__fitter": "none", "codebook__vote_codes": False, "codebook__track_feature": "views"}
     single = session(tmp_path / "single", **options).build(keyframes())
     voted = session(tmp_path / "voted", codebook__fitter="none").build(keyframes())
     assert single.levels["wp"].num_tracks > voted.levels["wp"].num_tracks

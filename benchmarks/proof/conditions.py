@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PAPER_CODES = {"codebook.fitter": "contrastive", "codebook.vote_codes": False, "codebook.robust_mean": False}
-OUR_CODES = {"codebook.fitter": "contrastive", "codebook.vote_codes": True, "codebook.robust_mean": True}
+PAPER_CODES = {"codebook.fitter": "contrastive", "codebook.vote_codes": False, "codebook.track_feature": "views"}
+OUR_CODES = {"codebook.fitter": "contrastive", "codebook.vote_codes": True, "codebook.track_feature": "median"}
+DEFAULT_CODES = {"codebook.fitter": "online", "codebook.vote_codes": True, "codebook.track_feature": "mean"}
 NO_PULL, NO_PUSH = {"codebook.pull_weight": 0.0}, {"codebook.push_weight": 0.0}
 DISTILLED = {"field.lifter": "distillation"}
 SWEPT = (0.0, 0.5, 1.5, 2.0)  # strengths besides 1
@@ -73,7 +74,7 @@ def _ablation() -> list[Condition]:
 def _ours() -> list[Condition]:
     group = "ours, on the contrastive codebook"
     only_votes = {**PAPER_CODES, "codebook.vote_codes": True}
-    only_mean = {**PAPER_CODES, "codebook.robust_mean": True}
+    only_mean = {**PAPER_CODES, "codebook.track_feature": "median"}
     return [
         Condition(group=group, name="CCL + votes", options=only_votes),
         Condition(group=group, name="CCL + robust mean", options=only_mean),
@@ -93,6 +94,7 @@ def _controls() -> list[Condition]:
         Condition(group=group, name="k-means", options={**PAPER_CODES, "codebook.fitter": "kmeans"}),
         Condition(group=group, name="k-means, votes + robust mean", options={**OUR_CODES, "codebook.fitter": "kmeans"}),
         Condition(group=group, name="online, votes + robust mean", options={**OUR_CODES, "codebook.fitter": "online"}),
+        Condition(group=group, name="online, votes + mean (the default)", options=DEFAULT_CODES),
         Condition(group=group, name="tracker off, CCL", options=PAPER_CODES, tracks="none"),
         Condition(group=group, name="oracle masks, codebook only", options=only, has_true_masks=True),
         Condition(group=group, name="oracle masks, CCL", options=PAPER_CODES, has_true_masks=True),

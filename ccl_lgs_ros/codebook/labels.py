@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labels of segments: a codebook is fitted to all features of a level, and every segment gets a track and a code."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
 from ccl_lgs_ros.codebook.ordering import own_order
-from ccl_lgs_ros.codebook.robust import robust_means, shares
+from ccl_lgs_ros.codebook.robust import means, medians, shares
 from ccl_lgs_ros.labelling import LevelLabels, SegmentTable
 from ccl_lgs_ros.protocols import CodebookFitter
 from ccl_lgs_ros.structures import NONE, Codebook
 
+Centre = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+CENTRES: Mapping[str, Centre] = {"mean": means, "median": medians}
 ASSIGNED_AT_ONCE = 4096  # features; bounds memory where a codebook has as many entries as there are features
 
 
-def labels_of(table: SegmentTable, fitter: CodebookFitter, *, vote_codes: bool, robust_mean: bool) -> LevelLabels:
+def labels_of(table: SegmentTable, fitter: CodebookFitter, *, vote_codes: bool, track_feature: str) -> LevelLabels:
     """The label of each segment: the pair of its track and its code. Neither option is CCL-LGS as published.
 
     The order of the rows changes nothing.
@@ -22,16 +26,17 @@ def labels_of(table: SegmentTable, fitter: CodebookFitter, *, vote_codes: bool, 
         table: the segments of all keyframes.
         fitter: makes the codebook.
         vote_codes: give all segments of a track the code that has most of their weight, the first at a tie.
-        robust_mean: fit and code one robust mean per track, with the track's weight, instead of its single views;
-            segments without a track keep their own features.
+        track_feature: "views" fits and codes every view by itself; "mean" and "median" one centre per track, with the
+            track's weight, while segments without a track keep their own features.
 
     Returns:
         Labels by track, then code; segments of no track and equal codes share one.
     """
     order = own_order(table.features, table.track, table.weight)
     features, track, weight = table.features[order], table.track[order], table.weight[order]
-    if robust_mean:
-        features, track_of_feature, weight_of_feature, feature_of_row = _by_track(features, track, weight)
+    if track_feature in CENTRES:
+        centred = _by_track(features, track, weight, CENTRES[track_feature])
+        features, track_of_feature, weight_of_feature, feature_of_row = centred
     else:
         track_of_feature, weight_of_feature, feature_of_row = track, weight, torch.arange(len(track))
     codebook = fitter.fit(features, track_of_feature, weight_of_feature, None)
@@ -69,11 +74,11 @@ def voted(code: Tensor, track: Tensor, weight: Tensor) -> Tensor:
     return code
 
 
-def _by_track(features: Tensor, track: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _by_track(features: Tensor, track: Tensor, weight: Tensor, centre: Centre) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Features of tracks, then of the rows without one; their tracks and weights; and the feature of each row."""
     is_tracked = track != NONE
     tracks, group = torch.unique(track[is_tracked], return_inverse=True)
-    means = robust_means(features[is_tracked], group, weight[is_tracked], len(tracks))
+    centres = centre(features[is_tracked], group, weight[is_tracked], len(tracks))
     total = torch.zeros(len(tracks), dtype=torch.float64, device=weight.device)
     total.index_add_(0, group, weight[is_tracked].double())
     alone = ~is_tracked
@@ -81,7 +86,7 @@ def _by_track(features: Tensor, track: Tensor, weight: Tensor) -> tuple[Tensor, 
     feature_of_row[is_tracked] = group
     feature_of_row[alone] = len(tracks) + torch.arange(int(alone.sum()), device=track.device)
     return (
-        torch.cat([means, features[alone]]),
+        torch.cat([centres, features[alone]]),
         torch.cat([tracks, track[alone]]),
         torch.cat([total.to(weight.dtype), weight[alone]]),
         feature_of_row,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Centres of groups of unit vectors that a few bad views do not move."""
+"""Centres of groups of unit vectors: their mean, and one that a few bad views do not move."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,13 @@ NEAREST = 1e-3  # distance below which a view gains no more influence
 OUTLIER_Z = -3.0  # deviations below the mean agreement at which a view is dropped (ReLaGS)
 
 
-def robust_means(features: Tensor, group: Tensor, weight: Tensor, count: int) -> Tensor:
+def means(features: Tensor, group: Tensor, weight: Tensor, count: int) -> Tensor:
+    """The weighted mean [count, D] of each group, of unit length; arguments as of `medians`."""
+    rows, share = features.double(), shares(weight, group, count)
+    return normalize(_sums(rows * share[:, None], group, count), dim=1).to(features.dtype)
+
+
+def medians(features: Tensor, group: Tensor, weight: Tensor, count: int) -> Tensor:
     """The spherical median of each group, without the views that agree with it far less than the others do.
 
     Args:
