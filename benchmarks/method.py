@@ -41,11 +41,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one room, one seed, short: does it run?")
     parser.add_argument("--again", action="store_true", help="sum up the trials of the last full run anew")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", default="", help="conditions whose name or group holds this")
+    parser.add_argument("--only", default="", help="conditions whose name or group holds one of these texts, by commas")
     parser.add_argument("--output", type=Path, default=None, help="folder of the results")
     arguments = parser.parse_args()
     plan = Plan(models=arguments.data / "models", **(QUICK if arguments.quick else {}))
-    wanted = [condition for condition in conditions() if arguments.only in condition.key]
+    texts = arguments.only.split(",")
+    wanted = [condition for condition in conditions() if any(text in condition.key for text in texts)]
     rooms = QUICK_ROOMS if arguments.quick else ROOMS
     os.environ.update(dict.fromkeys(THREADS, "1"))
     from proof.summary import summary, table

@@ -154,7 +154,7 @@ class AssociationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodebookOptions:
-    fitter: str = option("online", "Compresses language vectors to entries.")
+    fitter: str = option("contrastive", "Compresses language vectors to entries in a refine; online otherwise.")
     size: int = option(128, "Entries K for fitters that do not grow.", low=2, high=65536)
     merge_cosine: float = option(0.95, "Cosine above which the online fitter joins two vectors.", low=0, high=1)
     iterations: int = option(500, "Steps of the contrastive fitter.", low=0)
@@ -165,7 +165,7 @@ class CodebookOptions:
     margin: float = option(0.7, "Cosine under which two tracks' entries are far enough apart.", low=-1, high=1)
     vote_codes: bool = option(True, "One code per track, by the vote of its segments.")
     track_feature: str = option(
-        "mean",
+        "views",
         "What is fitted and coded of a track: every view (CCL-LGS), their mean, or their median without outliers.",
         choices=("views", "mean", "median"),
     )

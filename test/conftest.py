@@ -25,7 +25,7 @@ model_shim.activate()
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
-BUDGETS = {"test": 960, "test/ros": 300, "test/build": 300}  # seconds that a folder of tests may take on 2 cores
+BUDGETS = {"test": 960, "test/ros": 300, "test/build": 360}  # seconds that a folder of tests may take on 2 cores
 SLOWEST_SHOWN = 5
 
 

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from ccl_lgs_ros.options import QueryOptions
 from ccl_lgs_ros.perception.builtin_encoder import BuiltinEncoder
 from ccl_lgs_ros.perception.colour_families import ACCEPTED, FAMILIES, colour_table, lab_of, memberships
 from ccl_lgs_ros.perception.colour_words import colours_in
 
-THRESHOLD = QueryOptions().threshold
+THRESHOLD = BuiltinEncoder().threshold
 ENCODER = BuiltinEncoder()
 # Clear samples of common colours, sRGB.
 SAMPLES = {

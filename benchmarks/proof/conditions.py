@@ -7,9 +7,11 @@ from pathlib import Path
 
 PAPER_CODES = {"codebook.fitter": "contrastive", "codebook.vote_codes": False, "codebook.track_feature": "views"}
 OUR_CODES = {"codebook.fitter": "contrastive", "codebook.vote_codes": True, "codebook.track_feature": "median"}
-DEFAULT_CODES = {"codebook.fitter": "online", "codebook.vote_codes": True, "codebook.track_feature": "mean"}
+VOTED = {"codebook.vote_codes": True}
+ONLINE_MEAN = {"codebook.fitter": "online", "codebook.vote_codes": True, "codebook.track_feature": "mean"}
 NO_PULL, NO_PUSH = {"codebook.pull_weight": 0.0}, {"codebook.push_weight": 0.0}
-DISTILLED = {"field.lifter": "distillation"}
+# 800 steps stand for the paper's 30 000: they are larger.
+DISTILLED = {"field.lifter": "distillation", "field.learning_rate": 5e-3}
 SWEPT = (0.0, 0.5, 1.5, 2.0)  # strengths besides 1
 
 # How segments become tracks: the options of association that a name stands for; none = no segment has a track.
@@ -32,7 +34,7 @@ class Plan:
     views: int = 6  # from beside the path
     steps: int = 150  # of photometric optimisation
     codebook_steps: int = 300
-    distill_steps: int = 500
+    distill_steps: int = 800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +75,13 @@ def _ablation() -> list[Condition]:
 
 def _ours() -> list[Condition]:
     group = "ours, on the contrastive codebook"
-    only_votes = {**PAPER_CODES, "codebook.vote_codes": True}
+    only_votes = {**PAPER_CODES, **VOTED}
+    plain_mean = {**OUR_CODES, "codebook.track_feature": "mean"}
     only_mean = {**PAPER_CODES, "codebook.track_feature": "median"}
     return [
         Condition(group=group, name="CCL + votes", options=only_votes),
+        Condition(group=group, name="codebook only + votes", options={**only_votes, **NO_PULL, **NO_PUSH}),
+        Condition(group=group, name="CCL + votes + plain mean", options=plain_mean),
         Condition(group=group, name="CCL + robust mean", options=only_mean),
         Condition(group=group, name="CCL + votes + robust mean", options=OUR_CODES),
         Condition(
@@ -94,7 +99,9 @@ def _controls() -> list[Condition]:
         Condition(group=group, name="k-means", options={**PAPER_CODES, "codebook.fitter": "kmeans"}),
         Condition(group=group, name="k-means, votes + robust mean", options={**OUR_CODES, "codebook.fitter": "kmeans"}),
         Condition(group=group, name="online, votes + robust mean", options={**OUR_CODES, "codebook.fitter": "online"}),
-        Condition(group=group, name="online, votes + mean (the default)", options=DEFAULT_CODES),
+        Condition(group=group, name="k-means + votes", options={**PAPER_CODES, **VOTED, "codebook.fitter": "kmeans"}),
+        Condition(group=group, name="online + votes", options={**PAPER_CODES, **VOTED, "codebook.fitter": "online"}),
+        Condition(group=group, name="online, votes + plain mean", options=ONLINE_MEAN),
         Condition(group=group, name="tracker off, CCL", options=PAPER_CODES, tracks="none"),
         Condition(group=group, name="oracle masks, codebook only", options=only, has_true_masks=True),
         Condition(group=group, name="oracle masks, CCL", options=PAPER_CODES, has_true_masks=True),

@@ -36,7 +36,7 @@ LEAST_PROBABILITY = 1.0 / 512.0  # half a step of 8-bit probabilities: what is w
 ROOM_DISCOUNT = 0.5  # power of a class's share in the image that its probability is divided by
 ROOM_DOUBT = 8.0  # segments of no particular class that are counted into those shares
 SAID = 0.25  # length of a sum that counts as 63 % said
-THRESHOLD = 0.85  # between what is there and what is not in the map of a kitchen, see docs/measured.md
+THRESHOLD = 0.9  # between what is there and what is not in the map of a kitchen, see docs/measured.md
 
 
 class ClassifierEncoder:
