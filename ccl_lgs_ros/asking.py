@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A text prompt put to a map: the answer in 3D, and the same seen from a camera."""
+"""A text prompt put to a map, in the language that the map speaks."""
 
 import re
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
 from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.backends import configured_part
-from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
-from ccl_lgs_ros.protocols import Encoder, Rasterizer
+from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.query.answer import answer
 from ccl_lgs_ros.registry import names
-from ccl_lgs_ros.structures import NONE, SemanticMap
+from ccl_lgs_ros.structures import SemanticMap
 
 ENCODER_OPTIONS = (
     "encoder_model",
@@ -31,7 +25,6 @@ ENCODER_OPTIONS = (
     "sharpness",
 )
 MAX_PROMPT_WORDS = 64  # a prompt names one thing; more is a mistake or an attack
-MIN_SHOWN_ALPHA = 0.1  # a pixel under this rendered alpha shows nothing
 
 
 def create_encoder(semantic_map: SemanticMap, config: MapConfig) -> Encoder:
@@ -115,32 +108,3 @@ def query_map(
         connect_distance=options.connect_distance,
         level=level or options.level,
     )
-
-
-def answer_view(
-    semantic_map: SemanticMap,
-    found: Answer,
-    encoder: Encoder,
-    rasterizer: Rasterizer,
-    camera: Camera,
-    world_from_camera: NDArray[np.float64],
-) -> tuple[Tensor, Tensor]:
-    """An answer seen from a camera, occlusion counted.
-
-    Returns:
-        mask: [H, W] bool, where the instances hold more than half of the rendered weight.
-        relevancy: [H, W] in [0, 1], the mean relevancy of what a pixel shows.
-    """
-    channels = torch.zeros(len(semantic_map.gaussians), 2)
-    for instance in found.instances:
-        channels[instance.gaussian_ids, 0] = 1.0
-    if found.level:
-        level = semantic_map.levels[found.level]
-        of_track = encoder.relevancy(level.codebook.entries, found.prompt)[level.entry_of_track]
-        has_track = level.track_of_gaussian != NONE
-        channels[has_track, 1] = of_track[level.track_of_gaussian[has_track].long()].float()
-    with torch.no_grad():
-        view = rasterizer.render(semantic_map.gaussians, camera, world_from_camera, channels)
-    shown = view.alpha > MIN_SHOWN_ALPHA
-    share = view.features / view.alpha.clamp_min(MIN_SHOWN_ALPHA)[..., None]
-    return shown & (share[..., 0] > 0.5), torch.where(shown, share[..., 1], 0.0).clamp(0.0, 1.0)

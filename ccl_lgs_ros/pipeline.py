@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ccl_lgs_ros.asking import answer_view, create_encoder, encoder_record, query_map
+from ccl_lgs_ros.answer_views import answer_view
+from ccl_lgs_ros.asking import create_encoder, encoder_record, query_map
 from ccl_lgs_ros.backends import resolve_device
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
@@ -141,7 +142,8 @@ class MapSession:
         options = self.config.gaussians
         views = self.working_size.source(keyframes)
         start = fingerprint(*self.gaussians.tensors().values())
-        checkpoint = self._checkpoint("gaussians", f"{options} {self.config.seed} {self.num_added} {start}")
+        work = f"{options} {max_seconds} {self.config.seed} {self.num_added} {start}"
+        checkpoint = self._checkpoint("gaussians", work)
         reached = checkpoint.load()
         if reached:
             logger.info("going on with the Gaussians of an earlier run")

@@ -12,13 +12,14 @@ import pytest
 import torch
 from plyfile import PlyData, PlyElement
 
-from ccl_lgs_ros.asking import answer_view, create_encoder, query_map
+from ccl_lgs_ros.answer_views import CHANNELS_AT_ONCE, answer_view, answer_views, relevancy_views
+from ccl_lgs_ros.asking import create_encoder, query_map
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.cli import main
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import EvaluationError
-from ccl_lgs_ros.map_subject import CHANNELS_AT_ONCE, MapSubject, answer_views, relevancy_views
+from ccl_lgs_ros.map_subject import MapSubject
 from ccl_lgs_ros.peer_scoring import PEER_PROTOCOLS, maps_of_scenes
 from ccl_lgs_ros.perception.builtin_encoder import BuiltinEncoder
 from ccl_lgs_ros.storage.map_directory import MapDirectory

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccl_lgs_ros.asking import answer_view, create_encoder, query_map
+from ccl_lgs_ros.answer_views import answer_view
+from ccl_lgs_ros.asking import create_encoder, query_map
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.capture import check_bag
 from ccl_lgs_ros.config import MapConfig, updated

@@ -6,8 +6,8 @@ The rule, in order:
 1. Points of one track that are near each other are one piece; so is a piece of a track within GAP of its main piece
    (depth has holes, and things are half hidden).
 2. Pieces of two tracks that touch and look alike are one thing when their extents interlock (half of the smaller lies
-   inside the other's box), when they are faces that meet at an angle along most of the smaller one's side (the front
-   and the side of a box), when the smaller is a narrow strip along the other (a rim, a lid), or a mere speck on it.
+   inside the other's box), or when they are faces that meet at an angle along most of the smaller one's side (the front
+   and the side of a box). A narrow strip along the other (a rim, a lid) or a mere speck on it need look less alike.
 3. A small piece near a large one of the same look is part of it, though nothing is seen in between (a handle, a leg).
 4. All else is several things: what does not touch, and equal things side by side that all views kept apart.
 """
@@ -25,6 +25,7 @@ CELLS_OUT = (
     2**15
 )  # cells from the middle to the end of the grid, so that a key fits 64 bits; strays beyond lie at the end
 ALIKE_COSINE = 0.8  # language of touching pieces of one thing: light and view change less than that
+HANGING_COSINE = 0.6  # language of a strip or a speck and what it hangs on: an edge catches other light
 GAP = 0.15  # metres that a track's piece may lie from its main piece: what is hidden or not measured in between
 INTERLOCKED = 0.5  # share of the smaller piece inside the other's box
 CLINGS, STRIP = 0.5, 1.0 / 3.0  # share of a strip's cells that touch the other piece; its size, as a share of that
@@ -54,8 +55,8 @@ def group_points(
     is_same = track_of_cell[pairs[:, 0]] == track_of_cell[pairs[:, 1]]
     piece_of_cell = _components(len(cells), pairs[is_same])
     piece_of_cell = _gathered(cells, track_of_cell, piece_of_cell, max(GAP, distance))
-    touching = _touching(pairs[~is_same], piece_of_cell, track_of_cell, look)
-    joined = _joined(cells, piece_of_cell, touching, distance, up)
+    touching, is_alike = _touching(pairs[~is_same], piece_of_cell, look[track_of_cell])
+    joined = _joined(cells, piece_of_cell, touching, is_alike, distance, up)
     near = _satellites(cells, piece_of_cell, look[track_of_cell], max(SATELLITE_GAP, distance))
     thing_of_piece = _components(int(piece_of_cell.max()) + 1, np.concatenate([joined, near]))
     return thing_of_piece[piece_of_cell][cell_of_point], piece_of_cell[cell_of_point]
@@ -100,25 +101,29 @@ def _gathered(
 
 
 def _touching(
-    pairs: NDArray[np.integer], piece: NDArray[np.int64], track: NDArray[np.int64], look: NDArray[np.floating]
-) -> NDArray[np.int64]:
-    """Touching pieces of tracks that look alike as rows (small, large, cells of the small one that touch)."""
-    neighbours, which = np.unique(track[pairs], axis=0, return_inverse=True)
-    cosine = (look[neighbours[:, 0]] * look[neighbours[:, 1]]).sum(axis=1)
-    pairs = pairs[cosine[which.ravel()] >= ALIKE_COSINE]
+    pairs: NDArray[np.integer], piece: NDArray[np.int64], look: NDArray[np.floating]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Touching pieces that look somewhat alike, as rows (small, large, cells of the small one that touch), and which
+    of them look alike [p].
+    """
     both = np.concatenate([pairs, pairs[:, ::-1]])
     own, other = piece[both[:, 0]], piece[both[:, 1]]
     size = np.bincount(piece)
     is_small = (size[own] < size[other]) | ((size[own] == size[other]) & (own < other))
     contacts = np.unique(np.stack([own, other, both[:, 0]], axis=1)[is_small], axis=0)
     rows, count = np.unique(contacts[:, :2], axis=0, return_counts=True)
-    return np.column_stack([rows, count]).astype(np.int64)
+    of_piece = look[np.unique(piece, return_index=True)[1]]  # a piece is of one track
+    cosine = (of_piece[rows[:, 0]] * of_piece[rows[:, 1]]).sum(axis=1)
+    touching = np.column_stack([rows, count]).astype(np.int64)
+    is_near = cosine >= HANGING_COSINE
+    return touching[is_near], cosine[is_near] >= ALIKE_COSINE
 
 
 def _joined(
     cells: NDArray[np.float64],
     piece: NDArray[np.int64],
     touching: NDArray[np.int64],
+    is_alike: NDArray[np.bool_],
     distance: float,
     up: NDArray[np.float64],
 ) -> NDArray[np.int64]:
@@ -126,11 +131,12 @@ def _joined(
     size = np.bincount(piece)
     ratio, contact_share = size[touching[:, 0]] / size[touching[:, 1]], touching[:, 2] / size[touching[:, 0]]
     hangs_on = (ratio <= SPECK) | ((ratio <= STRIP) & (contact_share >= CLINGS))
-    shapes = {p: cells[piece == p] for p in np.unique(touching[~hangs_on, :2]).tolist()}
+    compared = ~hangs_on & is_alike
+    shapes = {p: cells[piece == p] for p in np.unique(touching[compared, :2]).tolist()}
     boxes = {p: upright_box(points, up) for p, points in shapes.items()}
     planes = {p: _plane(points) for p, points in shapes.items()}
     is_one = hangs_on.copy()
-    for i in np.flatnonzero(~hangs_on):
+    for i in np.flatnonzero(compared):
         small, large, contact = touching[i].tolist()
         interlock = max(
             share_inside(boxes[large], shapes[small], distance / 2.0),

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ccl_lgs_ros.asking import MIN_SHOWN_ALPHA, answer_view, query_map
+from ccl_lgs_ros.answer_views import MIN_SHOWN_ALPHA, answer_view
+from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.ros.conversions import camera_of, header_message, image_message, transform_of
