@@ -61,9 +61,9 @@ def _loads(library: Path) -> bool:
 
 
 def _define_operators() -> None:
-    import torch
+    from torch.library import Library
 
-    library = torch.library.Library("torchvision", "DEF")
+    library = Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.impl(name, suppressed, "CPU")

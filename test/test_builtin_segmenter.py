@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from rosbags.highlevel import AnyReader
 
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.masks.levels import label_map
@@ -185,9 +186,8 @@ def test_the_box_on_the_shelf_is_found_by_its_colour(shared_data):
 
 
 def _shelf(recording):
-    reader = pytest.importorskip("rosbags.highlevel").AnyReader
     images, truths = [], []
-    with reader([recording]) as bag:
+    with AnyReader([recording]) as bag:
         for connection, _, raw in bag.messages():
             if connection.topic.endswith("compressed"):
                 data = np.frombuffer(bag.deserialize(raw, connection.msgtype).data, np.uint8)
