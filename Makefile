@@ -24,8 +24,8 @@ lint: setup ## check style, format and types
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m pyright
 
-bench: setup ## measure the speed of this machine; figures in benchmarks/results/
-	@set -e; for name in rasterizer gpu; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
+bench: setup ## measure speed and memory of this machine, 10 minutes; figures in benchmarks/results/
+	@$(RUN) benchmarks/suite.py $(ARGS)
 
 proof: setup ## measure what each part of the method earns (40 minutes); DATA=... holds models/, see docs/method.md
 	@$(RUN) benchmarks/method.py $(DATA)

@@ -8,16 +8,12 @@ table is printed; the figures are also written under benchmarks/results/.
 """
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import numba
 import numpy as np
 import torch
+from harness import Report
 
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.protocols import Rasterizer
@@ -27,9 +23,8 @@ from ccl_lgs_ros.structures import Gaussians, Rendering
 
 NUM_GAUSSIANS = 20_000
 NUM_FEATURES = 8  # beside RGB
-SIZES = ((320, 240, 20.0, 40.0), (640, 480, 40.0, 80.0))  # width, height, the bar for now, the bar to reach
+SIZES = ((320, 240, 40.0), (640, 480, 80.0))  # width, height, the ratio to reach
 VOTE_BAR = 2.0  # votes of a keyframe cost at most this many forward renders
-RESULTS = Path(__file__).parent / "results" / "rasterizer.json"
 POSE = np.eye(4)
 
 
@@ -133,32 +128,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one round instead of five")
     rounds = 1 if parser.parse_args().quick else 5
-    rows = []
-    print(f"{NUM_GAUSSIANS} Gaussians, RGB + {NUM_FEATURES} channels, forward + backward, best of {rounds} round(s)")
-    print("   size    numba fwd + bwd = both        torch    ratio (bar, goal)   work    vote / forward (bar)")
-    for width, height, bar, goal in SIZES:
-        row = measure(width, height, rounds)
-        rows.append(row | {"bar": bar, "goal": goal, "vote_bar": VOTE_BAR})
-        print(
-            f"{width}x{height} {row['numba_forward_s'] * 1e3:9.1f} + {row['numba_backward_s'] * 1e3:.1f} = "
-            f"{row['numba_s'] * 1e3:.1f} ms {row['torch_s'] * 1e3:10.0f} ms {row['torch_over_numba']:7.0f}x "
-            f"({bar:.0f}x, {goal:.0f}x) {row['torch_over_numba_cpu']:7.0f}x "
-            f"{row['vote_over_forward']:13.2f} ({VOTE_BAR:.0f})"
-        )
-    machine = {"cores": len(os.sched_getaffinity(0)), "machine": platform.machine(), "system": platform.system()}
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "numba": numba.__version__}
-    load = os.getloadavg()[0]  # above the number of cores, others were using them too
-    result = {"load": load, "rows": rows, "rounds": rounds, "processor": _processor(), **machine, **versions}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"written to {RESULTS}")
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    report = Report("rasterizer", quick=rounds == 1)
+    print(f"{NUM_GAUSSIANS} Gaussians, RGB + {NUM_FEATURES} channels, best of {rounds} round(s)")
+    for width, height, goal in SIZES:
+        row, at = measure(width, height, rounds), f"at {width}x{height}"
+        report.details[f"{width}x{height}"] = row
+        report.add(f"numba_cpu forward {at}", row["numba_forward_s"] * 1e3, "ms")
+        report.add(f"numba_cpu backward {at}", row["numba_backward_s"] * 1e3, "ms")
+        report.add(f"torch reference over numba_cpu {at}", row["torch_over_numba"], "x", at_least=goal)
+        report.add(f"the same in processor time {at}", row["torch_over_numba_cpu"], "x")
+        report.add(f"vote over forward {at}", row["vote_over_forward"], "x", at_most=VOTE_BAR)
+    report.save()
 
 
 if __name__ == "__main__":

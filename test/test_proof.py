@@ -6,13 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LOW, HIGH = "ablation of the paper | codebook only", "ablation of the paper | pull and push (CCL)"
-
-
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
 def trial(room: int, seed: int, condition: str, miou: float) -> dict:
