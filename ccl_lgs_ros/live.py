@@ -2,32 +2,54 @@
 """The live path's language: each keyframe's segments join tracks and vote at once, without looking ahead."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from ccl_lgs_ros.association.tracks import extended, merged, relabelled, summed_by
 from ccl_lgs_ros.camera import Keyframe
+from ccl_lgs_ros.gaussians.growing import Growing
+from ccl_lgs_ros.gaussians.store import Part
 from ccl_lgs_ros.parts import Parts
 from ccl_lgs_ros.structures import (
     LEVELS,
+    NONE,
     Codebook,
-    Gaussians,
     Segments,
     SemanticLevel,
     Tracks,
+    Votes,
     VoteTable,
 )
 
 
-@dataclass(slots=True)
 class LevelState:
     """What a session knows of one level while it grows."""
 
-    table: VoteTable
-    tracks: Tracks
-    codebook: Codebook
+    def __init__(self, num_gaussians: int, slots: int, dim: int) -> None:
+        self.votes = Growing(VoteTable.empty(num_gaussians, slots))
+        self.known = Growing(Tracks.empty(dim))
+        self.codebook = Codebook.empty(dim)
+
+    @property
+    def table(self) -> VoteTable:
+        return self.votes.table
+
+    @property
+    def tracks(self) -> Tracks:
+        return self.known.table
+
+    def extend(self, found: Segments, votes: Votes, track: Tensor) -> None:
+        """Segments join their tracks [M]; only these tracks are touched."""
+        touched, place = torch.unique(track[track != NONE], return_inverse=True)
+        is_old = touched < len(self.known)
+        near = torch.full_like(track, NONE)
+        near[track != NONE] = place
+        rows = extended(self.known.rows(touched[is_old]), found, votes, near)
+        old = int(is_old.sum())
+        self.known.put(touched[is_old], _part(rows, slice(0, old)))
+        self.known.append(_part(rows, slice(old, None)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,32 +72,32 @@ class LiveLanguage:
     def __init__(self, parts: Parts, slots: int, num_gaussians: int) -> None:
         self._parts = parts
         dim = parts.encoder.dim
-        self.levels = {
-            name: LevelState(VoteTable.empty(num_gaussians, slots), Tracks.empty(dim), Codebook.empty(dim))
-            for name in LEVELS
-        }
+        self.levels = {name: LevelState(num_gaussians, slots, dim) for name in LEVELS}
+        self._slots = slots
 
-    def grow(self, num_gaussians: int) -> None:
-        """Make room for Gaussians that were appended."""
+    def grow(self, count: int) -> None:
+        """Make room for so many Gaussians that were appended."""
         for state in self.levels.values():
-            state.table = state.table.grown(num_gaussians)
+            state.votes.append(VoteTable.empty(count, self._slots))
 
     def join(
-        self, gaussians: Gaussians, view: Keyframe, segments: Mapping[str, Segments], labels: Mapping[str, Tensor]
+        self, part: Part, view: Keyframe, segments: Mapping[str, Segments], labels: Mapping[str, Tensor]
     ) -> dict[str, Joined]:
         """Add one keyframe's segments.
 
         Args:
+            part: the Gaussians that the keyframe may see.
             view: the keyframe at working size.
             labels: level -> [h, w], the segments' label maps at working size.
         """
         joined = {}
         for name, found in segments.items():
-            votes = self._parts.rasterizer.vote(gaussians, view.camera, view.world_from_camera, labels[name])
+            votes = self._parts.rasterizer.vote(part.gaussians, view.camera, view.world_from_camera, labels[name])
             state = self.levels[name]
-            track = self._parts.live_associator.associate(found, votes, state.table, state.tracks)
-            state.tracks = extended(state.tracks, found, votes, track)
-            state.table = self._parts.live_lifter.accumulate(state.table, relabelled(votes, track))
+            table = state.votes.rows(part.index)
+            track = self._parts.live_associator.associate(found, votes, table, state.tracks)
+            state.extend(found, votes, track)
+            state.votes.put(part.index, self._parts.live_lifter.accumulate(table, relabelled(votes, track)))
             support = summed_by(votes.label, votes.weight, len(found)).float()
             joined[name] = Joined(track=track, support=support)
         return joined
@@ -101,3 +123,7 @@ class LiveLanguage:
             entry_of_track=state.codebook.assign(tracks.features),
             codebook=state.codebook,
         )
+
+
+def _part(tracks: Tracks, which: slice) -> Tracks:
+    return Tracks(**{f.name: getattr(tracks, f.name)[which] for f in fields(tracks)})

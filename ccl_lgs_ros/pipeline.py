@@ -19,6 +19,7 @@ from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.gaussians.optimize import is_held_out, optimize, psnr_report
 from ccl_lgs_ros.gaussians.seed import seed_gaussians
+from ccl_lgs_ros.gaussians.store import GaussianStore, Part
 from ccl_lgs_ros.live import LiveLanguage
 from ccl_lgs_ros.parts import Parts, create_parts
 from ccl_lgs_ros.perceiving import Perceiver, Recollection
@@ -76,19 +77,28 @@ class MapSession:
         identity = f"{perceived_by} {config.perception} {config.masks}"
         cache = SegmentStore(directory.segments_path, identity=identity)
         self.perceiver = Perceiver(self.parts.segmenter, self.parts.encoder, config.masks, cache)
-        self.gaussians = Gaussians.empty(config.gaussians.sh_degree).to(self.device)
+        self._store = GaussianStore(Gaussians.empty(config.gaussians.sh_degree).to(self.device))
         self.num_added = 0
         self.live = LiveLanguage(self.parts, config.field.slots, 0)
         self.refined: Refined | None = None
 
+    @property
+    def gaussians(self) -> Gaussians:
+        """The Gaussians of the map as it is now."""
+        return self._store.gaussians
+
     def add(self, keyframe: Keyframe) -> None:
-        """The live path: what the keyframe shows joins the map, in geometry and in language."""
+        """The live path: what the keyframe shows joins the map, in geometry and in language.
+
+        Nothing is touched but what the keyframe sees, so that its cost does not grow with the map.
+        """
         view = self.working_size.of(keyframe)
+        part = self._store.seen_by(view)
         if not is_held_out(self.num_added, self.config.gaussians.holdout_every):
-            self._seed(view)
+            part = part.joined(self._seed(view, part.gaussians))
         segments = self.perceiver.segments(keyframe)
         labels = {name: self.working_size.labels(found.labels) for name, found in segments.items()}
-        self.live.join(self.gaussians, view, segments, labels)
+        self.live.join(part, view, segments, labels)
         self.num_added += 1
         self.refined = None
 
@@ -104,12 +114,12 @@ class MapSession:
 
         Whatever stops it, Cancelled too, leaves the session as it was; what was reached is kept as checkpoints.
         """
-        before = self.gaussians, self.live, self.refined
+        before = self._store, self.live, self.refined
         try:
             self._refine_geometry(keyframes, max_seconds)
             self._refine_language(keyframes)
         except BaseException:
-            self.gaussians, self.live, self.refined = before
+            self._store, self.live, self.refined = before
             raise
 
     def build(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> SemanticMap:
@@ -147,10 +157,10 @@ class MapSession:
         reached = checkpoint.load()
         if reached:
             logger.info("going on with the Gaussians of an earlier run")
-            self.gaussians = Gaussians(**reached).to(self.device)
+            self._store = GaussianStore(Gaussians(**reached).to(self.device))
         else:
             began = time.monotonic()
-            self.gaussians = self._optimized(views, max_seconds)
+            self._store = GaussianStore(self._optimized(views, max_seconds))
             self.info["optimize_seconds"] = round(time.monotonic() - began, 1)
             checkpoint.save(self.gaussians.tensors())
         self._score(views)
@@ -181,11 +191,11 @@ class MapSession:
             count=self.num_added,
             holdout_every=self.config.gaussians.holdout_every,
         )
-        began = time.monotonic()
-        self.live, tables = associate(self.gaussians, seen, self.parts, self.config, self.progress)
+        began, gaussians = time.monotonic(), self.gaussians
+        self.live, tables = associate(gaussians, seen, self.parts, self.config, self.progress)
         self.info["associate_seconds"] = round(time.monotonic() - began, 1)
         lifting, levels, figures = refined(
-            self.gaussians,
+            gaussians,
             seen,
             tables,
             self.parts,
@@ -194,27 +204,28 @@ class MapSession:
             progress=self.progress,
         )
         self.info.update(figures)
-        if lifting.gaussians is not self.gaussians:
-            self.gaussians = lifting.gaussians.detached()
+        if lifting.gaussians is not gaussians:
+            self._store = GaussianStore(lifting.gaussians)
             self._score(self.working_size.source(keyframes))
         self.refined = Refined(levels=levels, field=lifting.field.to("cpu") if lifting.field else None)
 
     def _checkpoint(self, name: str, work: str) -> FileCheckpoint:
         return FileCheckpoint(self.directory.path / "work" / f"{name}.safetensors", work)
 
-    def _seed(self, view: Keyframe) -> None:
+    def _seed(self, view: Keyframe, known: Gaussians) -> Part:
+        """New Gaussians where what the view knows of the map does not explain it."""
         options = self.config.gaussians
         with torch.no_grad():
-            seen = self.parts.rasterizer.render(self.gaussians, view.camera, view.world_from_camera)
+            seen = self.parts.rasterizer.render(known, view.camera, view.world_from_camera)
         seeds = seed_gaussians(
             view, seen, seed_stride=options.seed_stride, seed_alpha=options.seed_alpha, sh_degree=options.sh_degree
         )
-        room = options.max_gaussians - len(self.gaussians)
+        room = options.max_gaussians - len(self._store)
         if len(seeds) > room:
             logger.warning("the map is full: %s Gaussians; raise gaussians.max_gaussians", options.max_gaussians)
-            seeds = seeds.select(torch.arange(room))
-        self.gaussians = self.gaussians.joined(seeds.to(self.device))
-        self.live.grow(len(self.gaussians))
+            seeds = seeds.select(torch.arange(max(room, 0)))
+        self.live.grow(len(seeds))
+        return self._store.append(seeds)
 
     def _score(self, views: KeyframeSource) -> None:
         held_out = [i for i in range(len(views)) if is_held_out(i, self.config.gaussians.holdout_every)]

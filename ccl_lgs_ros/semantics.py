@@ -18,6 +18,7 @@ from torch import Tensor
 from ccl_lgs_ros.codebook.labels import labels_of
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.gaussians.optimize import is_held_out
+from ccl_lgs_ros.gaussians.store import GaussianStore
 from ccl_lgs_ros.labelling import LabelledView, LevelLabels, Lifting, SegmentTable, painted
 from ccl_lgs_ros.live import Joined, LiveLanguage
 from ccl_lgs_ros.parts import Parts
@@ -41,7 +42,7 @@ def associate(
     Tracks come from shared Gaussians ("geometric"), from a video model ("tracker"), or from the first with the second
     as another vote.
     """
-    live = LiveLanguage(parts, config.field.slots, len(gaussians))
+    live, store = LiveLanguage(parts, config.field.slots, len(gaussians)), GaussianStore(gaussians)
     rows: dict[str, list[Joined]] = {name: [] for name in LEVELS}
     features: dict[str, list[Tensor]] = {name: [] for name in LEVELS}
     weights: dict[str, list[Tensor]] = {name: [] for name in LEVELS}
@@ -49,7 +50,7 @@ def associate(
         keyframe = seen.keyframes[index]
         view, segments = seen.working_size.of(keyframe), seen.perceiver.segments(keyframe)
         labels = {name: seen.working_size.labels(found.labels) for name, found in segments.items()}
-        for name, joined in live.join(gaussians, view, segments, labels).items():
+        for name, joined in live.join(store.seen_by(view), view, segments, labels).items():
             rows[name].append(joined)
             features[name].append(segments[name].features)
             weights[name].append(joined.support * segments[name].quality)
