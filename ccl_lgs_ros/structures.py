@@ -181,12 +181,14 @@ class Tracks:
 class VoteTable:
     """The working votes of one level: the heaviest tracks of each Gaussian, a bounded number of them.
 
-    The weight that fell off the end of a row is kept in `lost`, so that the error is known.
+    Bounded counters as of Misra and Gries (1982): the true sum of a track lies between its weight (0 if it is not in
+    the row) and that plus `lost`, which until tracks are joined is at most 1 / (S + 1) of
+    all votes of the Gaussian. A row takes 8 S + 8 bytes.
     """
 
     track: Tensor  # [N, S] int32, -1 empty, heaviest first
     weight: Tensor  # [N, S] float32, 0 where empty
-    lost: Tensor  # [N] float32: an upper bound on the weight of any track that is not in the row
+    lost: Tensor  # [N] float32: by how much a weight may be too low at most
     visibility: Tensor  # [N] float32: rendering weight over all keyframes, labelled or not
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ OWNERS = {
     "tf2_ros": ("ros",),
     "tf2_msgs": ("ros",),
     "gsplat": ("rendering",),
-    "numba": ("rendering",),
+    "numba": ("rendering", "field"),
     "rosbags": ("storage",),
     "open_clip": ("perception",),
     "segment_anything": ("perception",),

@@ -2,10 +2,13 @@
 """Registration: labels voted onto Gaussians with rendering weights. No training, and exact to do again."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
+from ccl_lgs_ros.field.counters import count_votes
+from ccl_lgs_ros.field.joint_votes import joint_votes
 from ccl_lgs_ros.labelling import LabelledViews, LevelLabels, Lifting
 from ccl_lgs_ros.protocols import Checkpoint, Progress, Rasterizer, no_progress
 from ccl_lgs_ros.structures import NONE, Gaussians, Votes, VoteTable
@@ -16,8 +19,10 @@ FULL_CONFIDENCE = 255
 class RegistrationLifter:
     """Keeps the heaviest tracks of each Gaussian and names the winner.
 
-    For every Gaussian and track the true sum of votes lies between the weight in the table (0 where the track is not
-    in the row) and that weight plus `lost`.
+    Memory is that of the slots, whatever the number of tracks. For every Gaussian and track the true sum of votes
+    lies between the weight in the table (0 where the track is not in the row) and that weight plus `lost`, and `lost`
+    is at most 1 / (slots + 1) of all votes of the Gaussian. So a track with more than that share is in the row, and
+    where the first is ahead of the second by more than `lost` it has the most votes.
 
     Args:
         slots: tracks that a Gaussian's working votes hold.
@@ -27,7 +32,7 @@ class RegistrationLifter:
             from behind is no evidence.
 
     Source: voting with rendering weights as in Dr. Splat (Jun-Seong et al., 2025); the gate on visibility is that of
-    VALA (2025) in spirit; the bounded counters follow Misra and Gries (1982).
+    VALA (2025) in spirit; the bounded counters are those of Misra and Gries (1982).
     """
 
     def __init__(self, *, slots: int, min_confidence: float, min_labelled: float, min_visibility: float = 0.0) -> None:
@@ -37,18 +42,13 @@ class RegistrationLifter:
         self.min_labelled = min_labelled
 
     def accumulate(self, table: VoteTable, votes: Votes) -> VoteTable:
-        """The table with one keyframe's votes, whose labels are tracks, added."""
-        votes = _clear(votes, self.min_visibility)
-        visibility = table.visibility.clone()
-        visibility[: len(votes.visibility)] += votes.visibility
-        track, weight, lost = table.track.clone(), table.weight.clone(), table.lost.clone()
-        has_room = _add_to_known(track, weight, votes)
-        touched, place = torch.unique_consecutive(votes.gaussian, return_inverse=True)
-        if len(touched):
-            rows = _heaviest(track[touched], weight[touched], place[has_room], votes, has_room)
-            track[touched], weight[touched] = rows[0], rows[1]
-            lost[touched] += rows[2]
-        return VoteTable(track=track, weight=weight, lost=lost, visibility=visibility)
+        """The table with one keyframe's votes, whose labels are tracks, added. Tables and votes lie on the CPU.
+
+        Copying the table is the only work that its length costs; of the rest, rows without votes see nothing.
+        """
+        table = VoteTable(**{field.name: getattr(table, field.name).clone() for field in fields(table)})
+        self._add(table, votes)
+        return table
 
     def resolve(self, table: VoteTable) -> tuple[Tensor, Tensor]:
         """Per Gaussian the track [N] int32 (-1 none) and its confidence [N] uint8, 0 where there is none."""
@@ -100,11 +100,18 @@ class RegistrationLifter:
         for index in range(len(views)):
             view = views[index]
             camera, pose = view.keyframe.camera, view.keyframe.world_from_camera
-            for name in tables:
-                votes = rasterizer.vote(gaussians, camera, pose, view.labels[name])
-                tables[name] = self.accumulate(tables[name], votes)
+            labels = {name: view.labels[name] for name in tables}
+            for name, votes in joint_votes(rasterizer, gaussians, camera, pose, labels).items():
+                self._add(tables[name], votes)
             progress("register", index + 1, len(views))
         return tables
+
+    def _add(self, table: VoteTable, votes: Votes) -> None:
+        """Add one keyframe's votes to a table that nobody else holds."""
+        votes = _clear(votes, self.min_visibility)
+        table.visibility[: len(votes.visibility)] += votes.visibility
+        rows = (table.track, table.weight, table.lost, votes.gaussian, votes.label, votes.weight.float())
+        count_votes(*(column.numpy() for column in rows))
 
     def _sure(self, table: VoteTable, winner: Tensor, weight: Tensor, labelled: Tensor) -> tuple[Tensor, Tensor]:
         share = weight / labelled.clamp_min(torch.finfo(labelled.dtype).tiny)
@@ -126,36 +133,3 @@ def _clear(votes: Votes, min_visibility: float) -> Votes:
         weight=votes.weight[kept],
         visibility=torch.where(is_clear, votes.visibility, 0.0),
     )
-
-
-def _add_to_known(track: Tensor, weight: Tensor, votes: Votes) -> Tensor:
-    """Adds votes for tracks that their Gaussian's row holds, in place; says which votes [E] found no place."""
-    is_same = track[votes.gaussian] == votes.label[:, None]
-    vote, slot = torch.nonzero(is_same, as_tuple=True)  # pairs are unique, so no two votes meet in one place
-    weight[votes.gaussian[vote], slot] += votes.weight[vote]
-    return ~is_same.any(dim=1)
-
-
-def _heaviest(
-    track: Tensor, weight: Tensor, row_of_vote: Tensor, votes: Votes, which: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows [U, S] with further votes put in, heaviest first; and per row the largest weight that fell off."""
-    num_rows, slots = track.shape
-    held_row, held_slot = torch.nonzero(track != NONE, as_tuple=True)
-    row = torch.cat([held_row, row_of_vote])
-    name = torch.cat([track[held_row, held_slot], votes.label[which].to(track.dtype)])
-    value = torch.cat([weight[held_row, held_slot], votes.weight[which]])
-    order = value.argsort(descending=True, stable=True)
-    order = order[row[order].argsort(stable=True)]
-    row, name, value = row[order], name[order], value[order]
-    begin = torch.searchsorted(row, torch.arange(num_rows, device=row.device))
-    rank = torch.arange(len(row), device=row.device) - begin[row]
-    is_kept = rank < slots
-    new_track = torch.full_like(track, NONE)
-    new_weight = torch.zeros_like(weight)
-    new_track[row[is_kept], rank[is_kept]] = name[is_kept]
-    new_weight[row[is_kept], rank[is_kept]] = value[is_kept]
-    fallen = torch.zeros(num_rows, dtype=weight.dtype, device=weight.device)
-    is_next = rank == slots
-    fallen[row[is_next]] = value[is_next]
-    return new_track, new_weight, fallen
