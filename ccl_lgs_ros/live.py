@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ccl_lgs_ros.association.tracks import extended, merged, relabelled, summed_by
 from ccl_lgs_ros.camera import Keyframe
+from ccl_lgs_ros.field.joint_votes import joint_votes
 from ccl_lgs_ros.gaussians.growing import Growing
 from ccl_lgs_ros.gaussians.store import Part
 from ccl_lgs_ros.parts import Parts
@@ -91,9 +92,9 @@ class LiveLanguage:
             labels: level -> [h, w], the segments' label maps at working size.
         """
         joined = {}
+        voted = joint_votes(self._parts.rasterizer, part.gaussians, view.camera, view.world_from_camera, labels)
         for name, found in segments.items():
-            votes = self._parts.rasterizer.vote(part.gaussians, view.camera, view.world_from_camera, labels[name])
-            state = self.levels[name]
+            votes, state = voted[name], self.levels[name]
             table = state.votes.rows(part.index)
             track = self._parts.live_associator.associate(found, votes, table, state.tracks)
             state.extend(found, votes, track)
