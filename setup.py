@@ -56,6 +56,7 @@ setup(
         "ros": ROS_RUNTIME + ROS_GENERATORS,
         "test": ["colcon-common-extensions", "hypothesis", "pytest", "pytest-timeout"],
         "lint": ["pyright", "ruff"],
+        "bench": ["matplotlib"],
         "models": [
             "ai-edge-litert",
             "hydra-core",

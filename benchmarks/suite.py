@@ -16,7 +16,7 @@ from pathlib import Path
 from harness import HEADING, RESULTS, Figure
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("rasterizer", "gpu")
+BENCHMARKS = ("rasterizer", "growth", "gpu")
 
 
 def main() -> int:
