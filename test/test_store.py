@@ -64,7 +64,7 @@ def test_what_stands_before_or_on_the_measured_surface_is_never_left_out(seed: i
     gaussians = scattered(4000, seed)
     rng = np.random.default_rng(seed)
     depth = (2.0 + 4.0 * rng.random((6, 8))).repeat(8, axis=0).repeat(8, axis=1).astype(np.float32)
-    depth[rng.random(depth.shape) < 0.01] = np.nan
+    depth[10:20, 40:50] = np.nan
     seen_from = view(depth=depth)
     part = GaussianStore(gaussians).seen_by(seen_from)
     pixels = CAMERA.project(gaussians.means.numpy().astype(np.float64))
@@ -100,7 +100,9 @@ def test_a_ball_is_hidden_only_behind_what_was_measured_all_over_it() -> None:
     camera = CAMERA.resized(640, 480)
     centres, radii = np.array([[0, 0, 5.0], [0, 0, 3.5], [0, 0, 0.5], [-2.0, 0, 5.0]]), np.full(4, 1.0)
     assert hidden(centres, radii, camera, depth).tolist() == [True, False, False, True]
-    depth[250, 300] = np.nan  # a hole in the middle
+    depth[250, 300] = np.nan  # a speck without depth
+    assert hidden(centres, radii, camera, depth).tolist() == [True, False, False, True]
+    depth[200:300, 250:350] = np.nan  # a window
     assert hidden(centres, radii, camera, depth).tolist() == [False, False, False, True]
 
 

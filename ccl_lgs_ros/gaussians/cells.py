@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Space in cells: which Gaussians a camera could see, found without looking at the others."""
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ REACH = 5.0  # standard deviations; more than any Gaussian is drawn wide, also a
 BEHIND = 0.1  # of the depth; a cell that far behind every surface measured before it is hidden
 FAR_CELLS = 2**18  # cells from the origin to the end of the grid; strays beyond lie at the end
 LARGEST = 8  # times that the side of a cell is doubled at most
+HOLE = 0.05  # of the image's width; a smaller hole in the depth is taken to be as far as what is around it
 FINER = 2  # times that the blocks of depth a ball is compared with are halved, so that they fit it better
 
 Floats = NDArray[np.floating]
@@ -95,7 +97,7 @@ def in_view(centres: Floats, radii: Floats, camera: Camera) -> NDArray[np.bool_]
 def hidden(centres: Floats, radii: Floats, camera: Camera, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Whether a ball ([C, 3] in the camera's frame, [C]) lies behind what depth [H, W] measured all over it [C].
 
-    Where nothing was measured nothing is hidden. Source: hierarchical depth (Greene et al., 1993).
+    Where nothing was measured nothing is hidden, but for small holes. Source: hierarchical depth (Greene et al., 1993).
     """
     near = centres[:, 2] - radii
     is_before = near > 0
@@ -127,10 +129,19 @@ def _blocks(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int
 
 
 def _levels(depth: NDArray[np.float32], count: int) -> list[NDArray[np.float32]]:
-    """The farthest depth in blocks of 1, 2, 4, ... pixels, `count` times coarser; infinite where any is unknown."""
-    levels = [np.where(np.isfinite(depth), depth, np.inf).astype(np.float32)]
+    """The farthest depth in blocks of 1, 2, 4, ... pixels, `count` times coarser; infinite where it is unknown."""
+    levels = [_closed(depth)]
     for _ in range(count):
         finer = levels[-1]
         finer = np.pad(finer, ((0, finer.shape[0] % 2), (0, finer.shape[1] % 2)), mode="edge")
         levels.append(finer.reshape(finer.shape[0] // 2, 2, finer.shape[1] // 2, 2).max(axis=(1, 3)))
     return levels
+
+
+def _closed(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Depth [H, W] whose small holes are as far as the farthest thing around them; infinite in large ones."""
+    known = np.isfinite(depth)
+    reach = int(HOLE * depth.shape[1])
+    farthest = cv2.dilate(np.where(known, depth, 0.0).astype(np.float32), np.ones((2 * reach + 1, 2 * reach + 1)))
+    around = np.where(farthest > 0, farthest, np.inf)
+    return np.where(known, depth, around).astype(np.float32)
