@@ -9,7 +9,7 @@ from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
 from ccl_lgs_ros.protocols import Encoder
-from ccl_lgs_ros.query.answer import answer
+from ccl_lgs_ros.query.answer import MapIndex, answer
 from ccl_lgs_ros.registry import names
 from ccl_lgs_ros.structures import SemanticMap
 
@@ -83,8 +83,12 @@ def query_map(
     threshold: float | None = None,
     level: str | None = None,
     max_instances: int | None = None,
+    index: MapIndex | None = None,
 ) -> Answer:
     """The instances of what a text names; none when nothing looks enough like it.
+
+    Args:
+        index: of this map, for one that is asked often; made anew if not given.
 
     Raises:
         PromptError: if the text is empty or has more than MAX_PROMPT_WORDS words.
@@ -107,4 +111,5 @@ def query_map(
         min_gaussians=options.min_gaussians,
         connect_distance=options.connect_distance,
         level=level or options.level,
+        index=index,
     )

@@ -16,6 +16,7 @@ from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.evaluation.metrics import Mask
 from ccl_lgs_ros.field_view import field_relevancies, field_view
+from ccl_lgs_ros.query.answer import MapIndex
 from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
 
@@ -24,7 +25,7 @@ class MapSubject:
 
     def __init__(self, semantic_map: SemanticMap, config: MapConfig, threshold: float | None = None) -> None:
         self._map, self._config, self._threshold = semantic_map, config, threshold
-        self._encoder = create_encoder(semantic_map, config)
+        self._encoder, self._index = create_encoder(semantic_map, config), MapIndex(semantic_map)
         self._rasterizer, _ = configured_part("rasterizer", config)
 
     @property
@@ -41,7 +42,7 @@ class MapSubject:
 
     def ask(self, prompt: str) -> Answer:
         """The instances of a prompt."""
-        return query_map(self._map, prompt, self._config, self._encoder, threshold=self._threshold)
+        return query_map(self._map, prompt, self._config, self._encoder, threshold=self._threshold, index=self._index)
 
     def show(
         self, answers: Sequence[Answer], camera: Camera, world_from_camera: NDArray[np.float64]

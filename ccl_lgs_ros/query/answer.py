@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ccl_lgs_ros.answers import Answer, Instance, Prompt
@@ -29,9 +30,25 @@ class _LevelEvidence:
     best_score: float  # of the groups; without any, of the tracks under the threshold
 
 
-def index_map(semantic_map: SemanticMap) -> dict[str, TrackIndex]:
-    """The inverted index of every level: make it once for a map that is asked often."""
-    return {name: TrackIndex.of(level) for name, level in semantic_map.levels.items()}
+class MapIndex:
+    """The inverted index of every level, each made when it is first asked for; keep it with a map that is asked often.
+
+    It takes 4 bytes per Gaussian and level; a million Gaussians are indexed in hundredths of a second.
+    """
+
+    def __init__(self, semantic_map: SemanticMap) -> None:
+        self._levels = semantic_map.levels
+        self._index_of: dict[str, TrackIndex] = {}
+
+    def __getitem__(self, name: str) -> TrackIndex:
+        if name not in self._index_of:
+            self._index_of[name] = TrackIndex.of(self._levels[name])
+        return self._index_of[name]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken so far."""
+        return sum(index.num_bytes for index in self._index_of.values())
 
 
 def answer(
@@ -44,7 +61,7 @@ def answer(
     min_gaussians: int,
     connect_distance: float,
     level: str,
-    index: Mapping[str, TrackIndex] | None = None,
+    index: MapIndex | None = None,
 ) -> Answer:
     """The things that a prompt means, best first; none when nothing looks enough like it.
 
@@ -57,7 +74,7 @@ def answer(
         min_gaussians: Gaussians under which a group is no instance.
         connect_distance: metres that join Gaussians to one instance; 0 = from the map.
         level: "auto", or the name of a level.
-        index: what `index_map` made of this map; made here if not given.
+        index: of this map; made here if not given.
 
     Raises:
         ValueError: if the map has semantics, yet not at that level.
@@ -68,21 +85,23 @@ def answer(
     if not prompt.is_understood or not names:
         best_level = names[0] if names else ""
         return _answer(semantic_map, prompt, (), 0.0, threshold, best_level)
-    evidence = {
-        name: _level_evidence(
-            semantic_map,
-            name,
-            relevancy_of_entry[name],
-            (index or {}).get(name),
-            threshold=threshold,
-            min_gaussians=min_gaussians,
-            connect_distance=connect_distance,
-        )
-        for name in names
-    }
+    index = index or MapIndex(semantic_map)
+    up = np.asarray(semantic_map.map_up, dtype=np.float64)
+    evidence: dict[str, _LevelEvidence] = {}
+    for name in names:
+        of_track = relevancy_of_tracks(semantic_map.levels[name], relevancy_of_entry[name]).numpy()
+        if not _is_settled(evidence, of_track):
+            evidence[name] = _level_evidence(
+                semantic_map,
+                name,
+                of_track,
+                index[name],
+                threshold=threshold,
+                min_gaussians=min_gaussians,
+                connect_distance=connect_distance,
+            )
     best_level = _best_level(evidence)
     chosen = evidence[best_level]
-    up = np.asarray(semantic_map.map_up, dtype=np.float64)
     groups = chosen.groups[:max_instances]
     instances = instances_of(chosen.found, groups, best_level, semantic_map.levels[best_level], up)
     best_score = max(e.best_score for e in evidence.values()) if not instances else chosen.best_score
@@ -92,24 +111,26 @@ def answer(
 def _level_evidence(
     semantic_map: SemanticMap,
     name: str,
-    relevancy_of_entry: Tensor,
-    index: TrackIndex | None,
+    of_track: NDArray[np.float32],  # [T] relevancy
+    index: TrackIndex,
     *,
     threshold: float,
     min_gaussians: int,
     connect_distance: float,
 ) -> _LevelEvidence:
-    level = semantic_map.levels[name]
-    index = index or TrackIndex.of(level)
-    of_track = relevancy_of_tracks(level, relevancy_of_entry)
-    found = matched(semantic_map.gaussians, level, index, of_track, threshold)
+    found = matched(semantic_map.gaussians, semantic_map.levels[name], index, of_track, threshold)
     up = np.asarray(semantic_map.map_up, dtype=np.float64)
     things = grouped(found, up, min_gaussians=min_gaussians, connect_distance=connect_distance)
     groups = [group for group in things if group.evidence >= LEAST_EVIDENCE * threshold]
-    below = of_track[(index.count >= min_gaussians) & (of_track < threshold)]
-    nearest = float(below.max()) if len(below) else 0.0
-    best_score = max((group.score for group in groups), default=nearest)
+    nearest = of_track[(index.count >= min_gaussians) & (of_track < threshold)].max(initial=0.0)
+    best_score = max((group.score for group in groups), default=float(nearest))
     return _LevelEvidence(found=found, groups=groups, best_score=best_score)
+
+
+def _is_settled(evidence: Mapping[str, _LevelEvidence], of_track: NDArray[np.float32]) -> bool:
+    """Whether a finer level whose tracks are so relevant [T] cannot win: no evidence is above its best track."""
+    best = max((e.groups[0].evidence for e in evidence.values() if e.groups), default=-np.inf)
+    return best >= of_track.max(initial=0.0) - LEVEL_TIE
 
 
 def _best_level(evidence: Mapping[str, _LevelEvidence]) -> str:

@@ -14,11 +14,12 @@ The rule, in order:
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from ccl_lgs_ros.query.boxes import share_inside, upright_box
+from ccl_lgs_ros.query.boxes import quantiles
+from ccl_lgs_ros.query.pieces import Pieces
 
 CELLS_PER_DISTANCE = 2  # points are joined by cells of this fraction of the connect distance
 CELLS_OUT = (
@@ -32,9 +33,7 @@ CLINGS, STRIP = 0.5, 1.0 / 3.0  # share of a strip's cells that touch the other 
 SATELLITE, SATELLITE_GAP = 0.25, 0.05  # size of a small piece, as a share of the large one, and metres to it
 SAME_COSINE = 0.95  # language of what is part of one thing without touching it
 SPECK = 0.1  # size of a speck, as a share of what it lies on
-FACE_ANGLE = np.radians(30.0)  # between the normals of two faces of one thing
 FACE_CONTACT = 0.5  # share of the smaller face's side along which two faces meet
-FLATNESS = 0.15  # thickness of a face, as a share of its lesser width
 
 
 def group_points(
@@ -51,14 +50,16 @@ def group_points(
     if len(points) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     cell_of_point, cells, track_of_cell = _cells(points, track, distance / CELLS_PER_DISTANCE)
-    pairs = KDTree(cells).query_pairs(distance, output_type="ndarray")
+    pairs = _tree(cells).query_pairs(distance, output_type="ndarray")
     is_same = track_of_cell[pairs[:, 0]] == track_of_cell[pairs[:, 1]]
     piece_of_cell = _components(len(cells), pairs[is_same])
     piece_of_cell = _gathered(cells, track_of_cell, piece_of_cell, max(GAP, distance))
-    touching, is_alike = _touching(pairs[~is_same], piece_of_cell, look[track_of_cell])
-    joined = _joined(cells, piece_of_cell, touching, is_alike, distance, up)
-    near = _satellites(cells, piece_of_cell, look[track_of_cell], max(SATELLITE_GAP, distance))
-    thing_of_piece = _components(int(piece_of_cell.max()) + 1, np.concatenate([joined, near]))
+    pieces = Pieces(cells, piece_of_cell, up)
+    track_of_piece = _of_piece(track_of_cell, piece_of_cell)
+    touching, is_alike = _touching(pairs[~is_same], piece_of_cell, track_of_piece, look)
+    joined = _joined(pieces, touching, is_alike, distance)
+    near = _satellites(cells, piece_of_cell, track_of_piece, look, max(SATELLITE_GAP, distance))
+    thing_of_piece = _components(len(pieces.size), np.concatenate([joined, near]))
     return thing_of_piece[piece_of_cell][cell_of_point], piece_of_cell[cell_of_point]
 
 
@@ -66,92 +67,109 @@ def _cells(
     points: NDArray[np.float32], track: NDArray[np.int64], size: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     """The cell [n] of each point, and the mean point [c, 3] and the track [c] of each cell; no cell has two tracks."""
-    middle = np.median(points, axis=0)
+    middle = quantiles(points.T, 0.5)[0].astype(np.float32)
     grid = np.clip(np.floor((points - middle) / size), -CELLS_OUT, CELLS_OUT - 1).astype(np.int64) + CELLS_OUT
     key = ((track * 2 * CELLS_OUT + grid[:, 0]) * 2 * CELLS_OUT + grid[:, 1]) * 2 * CELLS_OUT + grid[:, 2]
-    _, first, cell, count = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
-    mean = np.stack([np.bincount(cell, weights=points[:, axis]) for axis in range(3)], axis=1) / count[:, None]
-    return cell, mean, track[first]
+    order = np.argsort(key)
+    is_first = np.diff(key[order], prepend=-1) != 0
+    cell = np.empty(len(points), dtype=np.int64)
+    cell[order] = np.cumsum(is_first) - 1
+    sums = np.stack([np.bincount(cell, weights=points[:, axis]) for axis in range(3)], axis=1)
+    return cell, sums / np.bincount(cell)[:, None], track[order[is_first]]
+
+
+def _tree(points: NDArray[np.floating]) -> KDTree:
+    """A tree to look up neighbours in; what a balanced one would save is less than it costs to make."""
+    return KDTree(points, balanced_tree=False, compact_nodes=False)
 
 
 def _components(count: int, pairs: NDArray[np.integer]) -> NDArray[np.int64]:
-    links = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    links = csr_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     return connected_components(links, directed=False)[1].astype(np.int64)
+
+
+def _of_piece(track_of_cell: NDArray[np.int64], piece: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The track [p] of each piece: that of any of its cells."""
+    track = np.empty(int(piece.max()) + 1, dtype=np.int64)
+    track[piece] = track_of_cell
+    return track
 
 
 def _gathered(
     cells: NDArray[np.float64], track: NDArray[np.int64], piece: NDArray[np.int64], reach: float
 ) -> NDArray[np.int64]:
     """Pieces [c] after those within reach of their track's largest piece became part of it."""
-    size = np.bincount(piece)
-    order = np.lexsort((piece, -size[piece], track))
-    first = np.unique(track[order], return_index=True)[1]
-    main = dict(zip(track[order][first].tolist(), piece[order][first].tolist(), strict=True))
-    main_of_cell = np.vectorize(main.__getitem__, otypes=[np.int64])(track)
-    is_main = piece == main_of_cell
+    size, track_of_piece = np.bincount(piece), _of_piece(track, piece)
+    order = np.lexsort((-size, track_of_piece))
+    first = np.diff(track_of_piece[order], prepend=-1) != 0
+    main = np.empty(int(track.max()) + 1, dtype=np.int64)
+    main[track_of_piece[order][first]] = order[first]
+    is_main = piece == main[track]
     if is_main.all():
         return piece
+    is_torn = np.bincount(track[~is_main], minlength=len(main))[track] > 0  # only there is anything to find
     # A fourth axis keeps tracks farther apart than any reach.
     lifted = np.column_stack([cells, track * (2.0 * reach + 1.0)])
-    gap, _ = KDTree(lifted[is_main]).query(lifted[~is_main], distance_upper_bound=reach)
+    gap, _ = _tree(lifted[is_main & is_torn]).query(lifted[~is_main], distance_upper_bound=reach)
     near = np.flatnonzero(~is_main)[np.isfinite(gap)]
     joins = np.arange(len(size))
-    joins[piece[near]] = main_of_cell[near]
-    return np.unique(joins[piece], return_inverse=True)[1].astype(np.int64)
+    joins[piece[near]] = main[track[near]]
+    return np.unique(joins, return_inverse=True)[1].astype(np.int64)[piece]
 
 
 def _touching(
-    pairs: NDArray[np.integer], piece: NDArray[np.int64], look: NDArray[np.floating]
+    pairs: NDArray[np.integer],  # of cells of two tracks
+    piece: NDArray[np.int64],
+    track_of_piece: NDArray[np.int64],
+    look: NDArray[np.floating],
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Touching pieces that look somewhat alike, as rows (small, large, cells of the small one that touch), and which
     of them look alike [p].
     """
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    own, other = piece[both[:, 0]], piece[both[:, 1]]
-    size = np.bincount(piece)
+    both = np.concatenate([pairs, pairs[:, ::-1]]).astype(np.int64)
+    own, other, size = piece[both[:, 0]], piece[both[:, 1]], np.bincount(piece)
     is_small = (size[own] < size[other]) | ((size[own] == size[other]) & (own < other))
-    contacts = np.unique(np.stack([own, other, both[:, 0]], axis=1)[is_small], axis=0)
-    rows, count = np.unique(contacts[:, :2], axis=0, return_counts=True)
-    of_piece = look[np.unique(piece, return_index=True)[1]]  # a piece is of one track
-    cosine = (of_piece[rows[:, 0]] * of_piece[rows[:, 1]]).sum(axis=1)
-    touching = np.column_stack([rows, count]).astype(np.int64)
+    # Each contact once; a cell tells which piece it is of.
+    key = np.unique((other * len(piece) + both[:, 0])[is_small])
+    large, cell = np.divmod(key, len(piece))
+    rows, count = np.unique(piece[cell] * len(size) + large, return_counts=True)
+    touching = np.column_stack([*np.divmod(rows, len(size)), count])
+    cosine = _cosine(look, track_of_piece[touching[:, 0]], track_of_piece[touching[:, 1]])
     is_near = cosine >= HANGING_COSINE
     return touching[is_near], cosine[is_near] >= ALIKE_COSINE
 
 
+def _cosine(look: NDArray[np.floating], track: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.floating]:
+    """The cosine [p] of the language of tracks [p] and others [p], computed once for equal pairs."""
+    key, which = np.unique(track * len(look) + other, return_inverse=True)
+    first, second = np.divmod(key, len(look))
+    return (look[first] * look[second]).sum(axis=1)[which]
+
+
 def _joined(
-    cells: NDArray[np.float64],
-    piece: NDArray[np.int64],
-    touching: NDArray[np.int64],
-    is_alike: NDArray[np.bool_],
-    distance: float,
-    up: NDArray[np.float64],
+    pieces: Pieces, touching: NDArray[np.int64], is_alike: NDArray[np.bool_], distance: float
 ) -> NDArray[np.int64]:
     """The touching pairs of pieces [p, 2] that are one thing."""
-    size = np.bincount(piece)
+    size = pieces.size
     ratio, contact_share = size[touching[:, 0]] / size[touching[:, 1]], touching[:, 2] / size[touching[:, 0]]
     hangs_on = (ratio <= SPECK) | ((ratio <= STRIP) & (contact_share >= CLINGS))
-    compared = ~hangs_on & is_alike
-    shapes = {p: cells[piece == p] for p in np.unique(touching[compared, :2]).tolist()}
-    boxes = {p: upright_box(points, up) for p, points in shapes.items()}
-    planes = {p: _plane(points) for p, points in shapes.items()}
     is_one = hangs_on.copy()
-    for i in np.flatnonzero(compared):
+    for i in np.flatnonzero(~hangs_on & is_alike):
         small, large, contact = touching[i].tolist()
-        interlock = max(
-            share_inside(boxes[large], shapes[small], distance / 2.0),
-            share_inside(boxes[small], shapes[large], distance / 2.0),
-        )
         # Cells within `distance` of the seam touch: as many rows of them as a distance has cells.
         seam = contact / CELLS_PER_DISTANCE / np.sqrt(size[small])
-        is_one[i] = interlock >= INTERLOCKED or (
-            seam >= FACE_CONTACT and _meet_at_an_angle(planes[small], planes[large])
+        is_one[i] = (seam >= FACE_CONTACT and pieces.meet_at_an_angle(small, large)) or (
+            pieces.interlock(small, large, distance / 2.0) >= INTERLOCKED
         )
     return touching[is_one, :2]
 
 
 def _satellites(
-    cells: NDArray[np.float64], piece: NDArray[np.int64], look: NDArray[np.floating], reach: float
+    cells: NDArray[np.float64],
+    piece: NDArray[np.int64],
+    track_of_piece: NDArray[np.int64],
+    look: NDArray[np.floating],
+    reach: float,
 ) -> NDArray[np.int64]:
     """Small pieces and the large ones beside them that they are part of, as pairs [p, 2]."""
     size = np.bincount(piece)
@@ -159,23 +177,10 @@ def _satellites(
     small, large = np.flatnonzero(is_small), np.flatnonzero(~is_small)
     if len(small) == 0:
         return np.zeros((0, 2), np.int64)
-    gap, nearest = KDTree(cells[large]).query(cells[small], distance_upper_bound=reach)
+    gap, nearest = _tree(cells[large]).query(cells[small], distance_upper_bound=reach)
     is_near = np.isfinite(gap)
-    small, other = small[is_near], large[np.asarray(nearest)[is_near]]
-    is_part = (look[small] * look[other]).sum(axis=1) >= SAME_COSINE
-    is_part &= size[piece[small]] <= SATELLITE * size[piece[other]]
-    return np.stack([piece[small], piece[other]], axis=1)[is_part]
-
-
-def _plane(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The unit normal of points [n, 3] that lie in a plane; None for what is not flat."""
-    if len(points) < 4:
-        return None
-    centred = points - points.mean(axis=0)
-    spread, directions = np.linalg.eigh(centred.T @ centred / len(points))
-    is_flat = spread[0] <= FLATNESS**2 * spread[1]
-    return directions[:, 0] if is_flat else None
-
-
-def _meet_at_an_angle(normal: NDArray[np.float64] | None, other: NDArray[np.float64] | None) -> bool:
-    return normal is not None and other is not None and float(abs(normal @ other)) < np.cos(FACE_ANGLE)
+    small, other = piece[small[is_near]], piece[large[np.asarray(nearest)[is_near]]]
+    is_part = size[small] <= SATELLITE * size[other]
+    small, other = small[is_part], other[is_part]
+    is_alike = _cosine(look, track_of_piece[small], track_of_piece[other]) >= SAME_COSINE
+    return np.stack([small, other], axis=1)[is_alike]

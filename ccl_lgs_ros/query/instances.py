@@ -2,14 +2,16 @@
 """The things in 3D that matched a prompt: grouped, scored, ranked, boxed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor
 
 from ccl_lgs_ros.answers import Box, Instance
-from ccl_lgs_ros.query.boxes import upright_box
+from ccl_lgs_ros.query.boxes import is_inside, upright_box
 from ccl_lgs_ros.query.groups import group_points
 from ccl_lgs_ros.query.relevancy import TrackIndex
 from ccl_lgs_ros.structures import Gaussians, SemanticLevel
@@ -25,7 +27,7 @@ FULL_SUPPORT = 2.0  # times the least count of Gaussians: a group of that many s
 class Matched:
     """The Gaussians of one level whose tracks are relevant, as flat arrays in numpy."""
 
-    gaussian: NDArray[np.int64]  # [n]
+    gaussian: NDArray[np.int32]  # [n]
     track: NDArray[np.int64]  # [n] place in `tracks`
     tracks: NDArray[np.int64]  # [t] the relevant tracks
     look: NDArray[np.float32]  # [t, D] their codebook entries
@@ -46,23 +48,27 @@ class Group:
 
 
 def matched(
-    gaussians: Gaussians, level: SemanticLevel, index: TrackIndex, relevancy_of_track: Tensor, threshold: float
+    gaussians: Gaussians,
+    level: SemanticLevel,
+    index: TrackIndex,
+    relevancy_of_track: NDArray[np.float32],  # [T]
+    threshold: float,
 ) -> Matched:
     """The Gaussians whose track is at least as relevant as the threshold."""
-    tracks = torch.nonzero((relevancy_of_track >= threshold) & (index.count > 0))[:, 0]
+    tracks = np.flatnonzero((relevancy_of_track >= threshold) & (index.count > 0))
     ids, place = index.gaussians_of(tracks)
-    scales = gaussians.log_scales[ids].detach().sort(dim=1).values
-    surface = torch.pi * (scales[:, 1] + scales[:, 2]).exp() * gaussians.logit_opacities[ids].detach().sigmoid()
+    middle, largest = _larger_two(_rows(gaussians.log_scales, ids))
+    opacity = expit(_rows(gaussians.logit_opacities, ids))
     return Matched(
-        gaussian=ids.numpy(),
-        track=place.numpy(),
-        tracks=tracks.numpy(),
-        look=level.codebook.entries[level.entry_of_track[tracks]].float().numpy(),
-        points=gaussians.means[ids].detach().numpy(),
-        relevancy=relevancy_of_track[tracks][place].numpy(),
-        confidence=(level.confidence[ids].float() / 255.0).numpy(),
-        surface=surface.numpy(),
-        spacing=float(scales[:, 1].median().exp()) if len(ids) else 0.0,
+        gaussian=ids,
+        track=place,
+        tracks=tracks,
+        look=_rows(level.codebook.entries, _rows(level.entry_of_track, tracks)).astype(np.float32, copy=False),
+        points=_rows(gaussians.means, ids),
+        relevancy=relevancy_of_track[tracks][place],
+        confidence=np.divide(_rows(level.confidence, ids), 255.0, dtype=np.float32),
+        surface=np.float32(np.pi) * np.exp(middle + largest) * opacity,
+        spacing=float(np.exp(_lower_median(middle))) if len(ids) else 0.0,
     )
 
 
@@ -84,12 +90,17 @@ def grouped(found: Matched, up: NDArray[np.float64], *, min_gaussians: int, conn
     of_track = np.bincount(found.track, weights=found.surface)
     of_piece = np.bincount(piece, weights=found.surface)
     is_own = of_piece[piece] >= STRAY_SHARE * of_track[found.track]  # [n] in a piece that is no stray of its track
-    is_thing = (np.bincount(thing) >= min_gaussians) & (np.bincount(thing, weights=is_own) > 0)
-    order = np.argsort(thing, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(thing))])
-    members = [order[starts[t] : starts[t + 1]] for t in np.flatnonzero(is_thing)]
-    groups = [_group(found, member, FULL_SUPPORT * min_gaussians) for member in members]
-    return sorted(groups, key=lambda group: -group.evidence)
+    count = np.bincount(thing)
+    is_thing = (count >= min_gaussians) & (np.bincount(thing, weights=is_own) > 0)
+    score = _scores(found, thing)
+    evidence = score * (1.0 - np.exp(-count / (FULL_SUPPORT * min_gaussians)))
+    order, end = np.argsort(thing, kind="stable"), np.cumsum(count)
+    chosen = np.flatnonzero(is_thing)
+    chosen = chosen[np.argsort(-evidence[chosen], kind="stable")]
+    return [
+        Group(member=order[end[t] - count[t] : end[t]], score=float(score[t]), evidence=float(evidence[t]))
+        for t in chosen
+    ]
 
 
 def instances_of(
@@ -117,20 +128,36 @@ def instances_of(
                 score=group.score,
                 centroid=_centroid(points, found.surface[group.member], box),
                 box=box,
-                gaussian_ids=torch.from_numpy(np.sort(found.gaussian[group.member])),
+                gaussian_ids=torch.from_numpy(np.sort(found.gaussian[group.member]).astype(np.int64)),
                 entry=int(level.entry_of_track[track]),
             )
         )
     return tuple(instances)
 
 
-def _group(found: Matched, member: NDArray[np.int64], full_support: float) -> Group:
-    weight = found.confidence[member].astype(np.float64) * found.surface[member]
-    if weight.sum() == 0:  # all but transparent
-        weight = np.ones(len(member))
-    score = float(np.average(found.relevancy[member], weights=weight))
-    support = 1.0 - np.exp(-len(member) / full_support)
-    return Group(member=member, score=score, evidence=float(score * support))
+def _rows(tensor: Tensor, which: NDArray[np.integer]) -> NDArray[Any]:
+    """Some rows of a tensor; of a mapped one no more is read."""
+    return tensor.numpy(force=True)[which]
+
+
+def _larger_two(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The middle and the largest [n] of three values [n, 3]."""
+    a, b, c = values.T
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    return np.maximum(low, np.minimum(high, c)), np.maximum(high, c)
+
+
+def _lower_median(values: NDArray[np.float32]) -> np.float32:
+    place = (len(values) - 1) // 2
+    return np.partition(values, place)[place]
+
+
+def _scores(found: Matched, thing: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean relevancy of each thing, weighted by confidence and surface; plain where all of it is transparent."""
+    weight = found.confidence.astype(np.float64) * found.surface
+    total = np.bincount(thing, weights=weight)
+    weight = np.where(total[thing] > 0.0, weight, 1.0)
+    return np.bincount(thing, weights=weight * found.relevancy) / np.bincount(thing, weights=weight)
 
 
 def _centroid(points: NDArray[np.float64], surface: NDArray[np.float32], box: Box) -> NDArray[np.float64]:
@@ -139,8 +166,7 @@ def _centroid(points: NDArray[np.float64], surface: NDArray[np.float32], box: Bo
     What was seen of a surface lies towards the viewers, which the centre of the box makes up for; the mean holds the
     centroid at the thing where the box is mostly empty.
     """
-    local = (points - box.center) @ box.rotation
-    weight = np.where((np.abs(local) <= box.size / 2.0).all(axis=1), surface, 0.0)
+    weight = np.where(is_inside(box, points), surface, 0.0).astype(np.float64)
     if weight.sum() == 0.0:
         return box.center
-    return (np.average(points, axis=0, weights=weight) + box.center) / 2.0
+    return (weight @ points / weight.sum() + box.center) / 2.0

@@ -5,53 +5,71 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ccl_lgs_ros.structures import NONE, SemanticLevel
+from ccl_lgs_ros.structures import SemanticLevel
+
+GATHERED_AT_ONCE = 1 << 14  # numbers; what numpy widens the indices to stays in the nearest cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrackIndex:
     """Which Gaussians each track has: the inverted index of one level, made once per map."""
 
-    gaussian: Tensor  # [L] int64, grouped by track, ascending within
-    start: Tensor  # [T + 1] int64: track t has gaussian[start[t] : start[t + 1]]
+    gaussian: NDArray[np.int32]  # [L] grouped by track, ascending within
+    start: NDArray[np.int64]  # [T + 1] track t has gaussian[start[t] : start[t + 1]]
 
     @staticmethod
     def of(level: SemanticLevel) -> "TrackIndex":
         """The index of a level."""
-        track = level.track_of_gaussian.cpu().numpy()
-        labelled = np.flatnonzero(track != NONE)
-        # numpy sorts 16-bit numbers by radix: ten times faster where they suffice.
-        narrow = np.uint16 if level.num_tracks <= np.iinfo(np.uint16).max + 1 else np.int32
-        order = labelled[np.argsort(track[labelled].astype(narrow), kind="stable")]
-        counts = np.bincount(track[labelled], minlength=level.num_tracks)
+        track = level.track_of_gaussian.numpy(force=True)
+        # numpy sorts 16-bit numbers by radix: ten times faster where they suffice. What has no track comes last.
+        narrow = np.uint16 if level.num_tracks <= np.iinfo(np.uint16).max else np.uint32
+        order = np.argsort(track.astype(narrow), kind="stable")
+        counts = np.bincount(track + 1, minlength=level.num_tracks + 1)[1:]
         start = np.concatenate([[0], np.cumsum(counts)])
-        return TrackIndex(gaussian=torch.from_numpy(order), start=torch.from_numpy(start.astype(np.int64)))
+        return TrackIndex(gaussian=order[: start[-1]].astype(np.int32), start=start)
 
     @property
-    def count(self) -> Tensor:  # [T] int64
+    def count(self) -> NDArray[np.int64]:  # [T]
         """How many Gaussians each track has."""
-        return self.start.diff()
+        return np.diff(self.start)
 
-    def gaussians_of(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the index takes."""
+        return self.gaussian.nbytes + self.start.nbytes
+
+    def gaussians_of(self, tracks: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The Gaussians [n] of tracks [t], and for each the place in `tracks` [n] of the track it belongs to."""
-        first, count = self.start[tracks], self.start[tracks + 1] - self.start[tracks]
-        place = torch.repeat_interleave(torch.arange(len(tracks)), count)
-        offset = torch.arange(len(place)) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        return self.gaussian[first[place] + offset], place
+        first, end = self.start[tracks], self.start[tracks + 1]
+        runs = [self.gaussian[a:b] for a, b in zip(first.tolist(), end.tolist(), strict=True)]
+        gaussian = np.concatenate([self.gaussian[:0], *runs])
+        return gaussian, np.repeat(np.arange(len(tracks)), end - first)
 
 
 def relevancy_of_tracks(level: SemanticLevel, relevancy_of_entry: Tensor) -> Tensor:
     """The relevancy [T] of each track: that of its entry; 0 for a track without one."""
-    has_entry = level.entry_of_track != NONE
-    relevancy = torch.zeros(level.num_tracks, dtype=torch.float32)
-    relevancy[has_entry] = relevancy_of_entry.detach().cpu().float()[level.entry_of_track[has_entry]]
-    return relevancy
+    return torch.from_numpy(_gathered(relevancy_of_entry.numpy(force=True), level.entry_of_track))
 
 
 def relevancy_of_gaussians(level: SemanticLevel, relevancy_of_entry: Tensor) -> Tensor:
     """The relevancy [N] of each Gaussian: that of its track; 0 where it has none."""
-    of_track = relevancy_of_tracks(level, relevancy_of_entry)
-    of_track = torch.cat([of_track, torch.zeros(1)])  # the last place is read by track -1
-    return of_track[level.track_of_gaussian.long()]
+    of_track = _gathered(relevancy_of_entry.numpy(force=True), level.entry_of_track)
+    return torch.from_numpy(_gathered(of_track, level.track_of_gaussian))
+
+
+def _gathered(values: NDArray[np.floating], which: Tensor) -> NDArray[np.float32]:
+    """values[which] [n], 0 where `which` is -1.
+
+    numpy on one core, a cache's worth at a time: torch would widen all indices in memory first, and its threads wait
+    for one another longer than the work takes.
+    """
+    table = np.append(values.astype(np.float32, copy=False), np.float32(0.0))  # -1 reads the last place
+    place = which.numpy(force=True)
+    found = np.empty(len(place), dtype=np.float32)
+    for start in range(0, len(place), GATHERED_AT_ONCE):
+        block = slice(start, start + GATHERED_AT_ONCE)
+        found[block] = table.take(place[block])
+    return found

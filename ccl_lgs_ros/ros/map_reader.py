@@ -15,6 +15,7 @@ from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
+from ccl_lgs_ros.query.answer import MapIndex
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import load
@@ -41,6 +42,7 @@ class MapReader:
         self._config = config
         self._directory: MapDirectory | None = None
         self._map: SemanticMap | None = None
+        self._index: MapIndex | None = None
         self._encoder: Encoder | None = None
         self._rasterizer: Rasterizer | None = None
 
@@ -60,6 +62,13 @@ class MapReader:
             why = self.error or f"there is no map at {self.path} yet; wait for the first keyframes, or send build_map"
             raise NoMapError(why)
         return self._map
+
+    @property
+    def index(self) -> MapIndex:
+        """The index of the map that is asked; each level of it is made by the first question that needs it."""
+        if self._index is None:
+            self._index = MapIndex(self.map)
+        return self._index
 
     @property
     def encoder(self) -> Encoder:
@@ -87,7 +96,7 @@ class MapReader:
         """
         self._directory = MapDirectory.open(self.path)
         if self._directory.newest_version():
-            self._map = load(self._directory)
+            self._map, self._index = load(self._directory), None
 
     def last_view(self) -> tuple[Camera, NDArray[np.float64]]:
         """Camera and pose [4, 4] of the newest keyframe.
@@ -109,10 +118,10 @@ class MapReader:
             return False
         directory = MapDirectory.open(self.path)
         if self._directory is None or directory.map_id != self._directory.map_id:
-            self._directory, self._map = directory, None
+            self._directory, self._map, self._index = directory, None, None
         if directory.newest_version() <= self.version:
             return False
-        self._map = load(directory)
+        self._map, self._index = load(directory), None
         logger.info("version %s: %s Gaussians", self._map.version, len(self._map.gaussians))
         return True
 

@@ -51,7 +51,7 @@ def draw(
             depth = torch.where(view.alpha > MIN_SHOWN_ALPHA, view.depth, torch.nan)
             response.depth = [image_message(depth.float().cpu().numpy(), header)]
     if request.relevancy or request.mask:
-        found = query_map(semantic_map, request.prompt, config, reader.encoder)
+        found = query_map(semantic_map, request.prompt, config, reader.encoder, index=reader.index)
         mask, relevancy = answer_view(semantic_map, found, reader.encoder, reader.rasterizer, camera, world_from_camera)
         response.unknown_words = list(found.prompt.unknown_words)
         if request.relevancy:

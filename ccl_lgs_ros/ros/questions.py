@@ -69,6 +69,7 @@ def ask(
         threshold=threshold,
         level=level if level != "auto" else None,
         max_instances=ALL_INSTANCES if has_region or request.near else count,
+        index=reader.index,
     )
     instances, message = list(answer.instances), answer.message
     if has_region:
