@@ -85,3 +85,8 @@ class Keyframe:
     def camera_from_world(self) -> NDArray[np.float64]:
         """[4, 4]."""
         return invert_rigid(self.world_from_camera)
+
+    @property
+    def num_bytes(self) -> int:
+        """What its pixels take in memory."""
+        return sum(plane.nbytes for plane in (self.image, self.depth, self.labels) if plane is not None)

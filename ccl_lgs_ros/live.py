@@ -103,6 +103,11 @@ class LiveLanguage:
             joined[name] = Joined(track=track, support=support)
         return joined
 
+    @property
+    def num_bytes(self) -> int:
+        """What the working votes hold, room to spare included: 8 bytes a slot and 8 more, per Gaussian and level."""
+        return sum(state.votes.num_bytes for state in self.levels.values())
+
     def roots(self, name: str) -> Tensor:
         """For each track [T] of a level the track that it turned out to be part of."""
         state = self.levels[name]

@@ -14,20 +14,30 @@ class Recent(Generic[Item]):
     Args:
         length: how many there are.
         make: gives the item at a position.
-        kept: how many stay in memory.
+        kept: how much stays in memory: how many, or the most that their sizes add up to; one is always kept.
+        size: of an item.
     """
 
-    def __init__(self, length: Callable[[], int], make: Callable[[int], Item], kept: int) -> None:
-        self._length, self._make, self._kept = length, make, kept
+    def __init__(
+        self,
+        length: Callable[[], int],
+        make: Callable[[int], Item],
+        kept: int,
+        size: Callable[[Item], int] = lambda item: 1,
+    ) -> None:
+        self._length, self._make, self._kept, self._size = length, make, kept, size
         self._items: OrderedDict[int, Item] = OrderedDict()
+        self._held = 0
 
     def __len__(self) -> int:
         return self._length()
 
     def __getitem__(self, index: int, /) -> Item:
         if index not in self._items:
-            self._items[index] = self._make(index)
-            if len(self._items) > self._kept:
-                self._items.popitem(last=False)
+            item = self._items[index] = self._make(index)
+            self._held += self._size(item)
+            while self._held > self._kept and len(self._items) > 1:
+                _, oldest = self._items.popitem(last=False)
+                self._held -= self._size(oldest)
         self._items.move_to_end(index)
         return self._items[index]

@@ -31,7 +31,7 @@ from ccl_lgs_ros.video_tracks import with_video
 
 logger = logging.getLogger(__name__)
 
-CACHED_VIEWS = 256  # about 1 MB each at 320x240
+CACHED_VIEW_BYTES = 256 << 20  # some 250 views at 320x240
 
 
 def associate(
@@ -163,4 +163,8 @@ def _labelled_views(
         gives_colour = not is_held_out(index, seen.holdout_every)
         return LabelledView(keyframe=seen.working_size.of(keyframe), labels=maps, gives_colour=gives_colour)
 
-    return Recent(lambda: len(seen), view, CACHED_VIEWS)
+    return Recent(lambda: len(seen), view, CACHED_VIEW_BYTES, _view_bytes)
+
+
+def _view_bytes(view: LabelledView) -> int:
+    return view.keyframe.num_bytes + sum(labels.numel() * labels.element_size() for labels in view.labels.values())

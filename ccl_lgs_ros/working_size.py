@@ -13,7 +13,7 @@ from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.protocols import KeyframeSource
 from ccl_lgs_ros.recent import Recent
 
-CACHED_KEYFRAMES = 256  # about 0.5 MB each at 320x240
+CACHED_BYTES = 128 << 20  # some 250 keyframes at 320x240
 
 
 class WorkingSize:
@@ -53,7 +53,12 @@ class WorkingSize:
 
     def source(self, keyframes: KeyframeSource) -> KeyframeSource:
         """The keyframes at working size, the last used ones kept in memory."""
-        return Recent(lambda: len(keyframes), lambda index: self.of(keyframes[index]), CACHED_KEYFRAMES)
+        return Recent(
+            lambda: len(keyframes),
+            lambda index: self.of(keyframes[index]),
+            CACHED_BYTES,
+            size=lambda found: found.num_bytes,
+        )
 
 
 def _nearest_surface(depth: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -229,6 +229,53 @@ def test_memory_stays_bounded(directory: MapDirectory) -> None:
         assert store[0] is not first
 
 
+def test_memory_of_large_images_is_bounded_in_bytes(directory: MapDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    with writer(directory) as store:
+        for stamp in range(6):
+            store.append(keyframe(stamp))
+        size = store[0].num_bytes
+        assert size == 24 * 32 * (3 + 4)
+        monkeypatch.setattr(keyframe_store, "CACHED_BYTES", 3 * size)
+        for index in range(6):
+            store[index]
+        assert len(store._cache) == 3
+        monkeypatch.setattr(keyframe_store, "CACHED_BYTES", 1)
+        assert store[0] is store[0]
+        assert len(store._cache) == 1
+
+
+def test_other_tools_see_all_after_closing_and_nearly_all_before(directory: MapDirectory) -> None:
+    def seen() -> int:
+        return len(json.loads((directory.keyframes_path / "transforms.json").read_text())["frames"])
+
+    with writer(directory) as store:
+        for stamp in range(150):
+            store.append(keyframe(stamp))
+        assert 150 - keyframe_store.MIN_TRANSFORMS_EVERY < seen() < 150
+    assert seen() == 150
+
+
+def test_making_the_list_for_other_tools_anew_costs_less_often_as_it_grows(
+    directory: MapDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyframe_store, "MIN_TRANSFORMS_EVERY", 2)
+    with writer(directory) as store:
+        written = []
+        real = store._write_transforms
+        monkeypatch.setattr(store, "_write_transforms", lambda: (written.append(len(store)), real()))
+        for stamp in range(60):
+            store.append(keyframe(stamp))
+    assert sum(written[:-1]) < 6 * 60  # each keyframe is written some five times, however many there are
+
+
+def test_keyframes_share_what_they_have_in_common(directory: MapDirectory) -> None:
+    with writer(directory) as store:
+        for stamp in range(3):
+            store.append(keyframe(stamp))
+    entries = KeyframeStore(directory).entries
+    assert all(entry.camera is entries[0].camera and entry.camera_name is entries[0].camera_name for entry in entries)
+
+
 APPENDER = """
 import sys, time
 sys.path.insert(0, sys.argv[2])

@@ -2,7 +2,8 @@
 """Keyframes on disk in nerfstudio's layout: appended, acknowledged when durable, never changed. No torch.
 
     keyframes.jsonl            the truth: one nerfstudio frame a line, synced before an append returns
-    transforms.json            the same for other tools; made anew from time to time and on closing
+    transforms.json            the same for other tools; made anew whenever the keyframes have grown by a quarter, and
+                               on closing
     images/000012.jpg          colour
     depth/000012.png           16 bits, millimetres, 0 unknown
     labels/000012.png          16 bits, 0 none; where a label topic was given
@@ -13,14 +14,16 @@ The cameras' axes in these files are OpenGL's; pixel centres are at (0.5, 0.5), 
 import json
 import logging
 import os
+import sys
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ccl_lgs_ros.camera import Keyframe
+from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.storage.durable import disk_errors, replace_file, sync_file, write_file
 from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
@@ -29,7 +32,9 @@ from ccl_lgs_ros.storage.map_directory import MapDirectory
 logger = logging.getLogger(__name__)
 
 CACHED_KEYFRAMES = 16  # about 2 MB each at 640x480
-TRANSFORMS_EVERY = 64  # appends after which transforms.json is made anew
+CACHED_BYTES = 64 << 20  # of pixels; the last keyframe is kept whatever its size
+MIN_TRANSFORMS_EVERY = 64  # appends after which transforms.json is made anew: so many, or
+TRANSFORMS_GROWTH = 4  # one in so many, as each time costs what there is
 MILLIMETRES = 1000.0  # per metre
 MAX_STORED_MM = 65534  # 65535 means unknown to some cameras, so it is never written
 BYTES_PER_GB = 1e9
@@ -61,9 +66,12 @@ class KeyframeStore:
         self._num_bytes = 0
         self._journal_end = 0  # bytes of the journal that hold whole lines
         self._cache: OrderedDict[int, Keyframe] = OrderedDict()
+        self._cached_bytes = 0
+        self._cameras: dict[Camera, Camera] = {}  # few, so that entries share them
         if writable:
             self._prepare()
         self.refresh()
+        self._transforms_due = self._next_transforms()
         if writable:
             self._repair()
 
@@ -74,9 +82,7 @@ class KeyframeStore:
         with self._guard:
             entry = self._entries[index]
             if entry.id not in self._cache:
-                self._cache[entry.id] = self._load(entry)
-                if len(self._cache) > CACHED_KEYFRAMES:
-                    self._cache.popitem(last=False)
+                self._keep(entry.id, self._load(entry))
             self._cache.move_to_end(entry.id)
             return self._cache[entry.id]
 
@@ -118,7 +124,7 @@ class KeyframeStore:
             with disk_errors("store a keyframe in", self.path):
                 self._write(entry, {entry.image_name: image, entry.depth_name: depth, entry.label_name: labels})
             self._take(entry)
-            if len(self) % TRANSFORMS_EVERY == 0:
+            if len(self) >= self._transforms_due:
                 self._write_transforms()
             return True
 
@@ -181,6 +187,8 @@ class KeyframeStore:
         return frames
 
     def _take(self, entry: KeyframeEntry) -> None:
+        camera = self._cameras.setdefault(entry.camera, entry.camera)
+        entry = replace(entry, camera=camera, camera_name=sys.intern(entry.camera_name))
         self._entries.append(entry)
         self._known.add((entry.camera_name, entry.stamp_ns))
         self._num_bytes += entry.num_bytes
@@ -211,10 +219,23 @@ class KeyframeStore:
             raise
         self._journal_end += len(line)
 
+    def _keep(self, id: int, keyframe: Keyframe) -> None:
+        self._cache[id] = keyframe
+        self._cached_bytes += keyframe.num_bytes
+        while len(self._cache) > CACHED_KEYFRAMES or (len(self._cache) > 1 and self._cached_bytes > CACHED_BYTES):
+            _, oldest = self._cache.popitem(last=False)
+            self._cached_bytes -= oldest.num_bytes
+
+    def _next_transforms(self) -> int:
+        """How many keyframes there will be when transforms.json is made anew."""
+        return len(self) + max(MIN_TRANSFORMS_EVERY, len(self) // TRANSFORMS_GROWTH)
+
     def _write_transforms(self) -> None:
-        content = {"camera_model": "PINHOLE", "frames": [entry.frame() for entry in self._entries]}
+        frames = ",\n".join(json.dumps(entry.frame()) for entry in self._entries)
+        content = f'{{"camera_model": "PINHOLE", "frames": [\n{frames}\n]}}\n'
         with disk_errors("write", self.path / "transforms.json"):
-            replace_file(self.path / "transforms.json", json.dumps(content, indent=1).encode())
+            replace_file(self.path / "transforms.json", content.encode())
+        self._transforms_due = self._next_transforms()
 
     def _load(self, entry: KeyframeEntry) -> Keyframe:
         image = cv2.cvtColor(self._pixels(entry.image_name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

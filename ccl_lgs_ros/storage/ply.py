@@ -28,6 +28,7 @@ _QUATS = ["rot_0", "rot_1", "rot_2", "rot_3"]
 _REQUIRED = [*_MEANS, *_DC, *_OPACITY, *_SCALES, *_QUATS]
 _NATIVE_HEADER = b"ply\nformat binary_little_endian 1.0\n"
 _MAX_HEADER = 65536  # bytes
+_ROWS_AT_ONCE = 16384  # so that writing needs little memory besides the map
 
 
 def write_splat(path: Path, gaussians: Gaussians) -> None:
@@ -37,23 +38,13 @@ def write_splat(path: Path, gaussians: Gaussians) -> None:
         MapError: if the disk does not take it.
     """
     n, size = gaussians.sh.shape[:2]
-    names = _names(size)
-    rest = gaussians.sh[:, 1:].transpose(1, 2).reshape(n, 3 * (size - 1))
-    normals = torch.zeros(n, 3)
-    columns = [
-        gaussians.means,
-        normals,
-        gaussians.sh[:, 0],
-        rest,
-        gaussians.logit_opacities[:, None],
-        gaussians.log_scales,
-        gaussians.quats,
-    ]
-    rows = torch.cat([column.detach().cpu().float() for column in columns], dim=1)
-    properties = "".join(f"property float {name}\n" for name in names)
+    properties = "".join(f"property float {name}\n" for name in _names(size))
+    columns = {name: tensor.detach().cpu() for name, tensor in gaussians.tensors().items()}
     with disk_errors("write", path), path.open("wb") as file:
         file.write(_NATIVE_HEADER + f"element vertex {n}\n{properties}end_header\n".encode())
-        rows.numpy().astype("<f4", copy=False).tofile(file)
+        for first in range(0, n, _ROWS_AT_ONCE):
+            part = {name: column[first : first + _ROWS_AT_ONCE] for name, column in columns.items()}
+            file.write(_rows(Gaussians(**part)))
 
 
 def read_splat(path: Path | str) -> Gaussians:
@@ -78,6 +69,23 @@ def read_splat(path: Path | str) -> Gaussians:
         logit_opacities=_columns(rows, names, _OPACITY)[:, 0],
         sh=_harmonics(rows, names, num_rest),
     )
+
+
+def _rows(gaussians: Gaussians) -> bytes:
+    """The vertices as they lie in the file."""
+    n, size = gaussians.sh.shape[:2]
+    rest = gaussians.sh[:, 1:].transpose(1, 2).reshape(n, 3 * (size - 1))
+    columns = [
+        gaussians.means,
+        torch.zeros(n, len(_NORMALS)),
+        gaussians.sh[:, 0],
+        rest,
+        gaussians.logit_opacities[:, None],
+        gaussians.log_scales,
+        gaussians.quats,
+    ]
+    rows = torch.cat([column.float() for column in columns], dim=1)
+    return rows.numpy().astype("<f4", copy=False).tobytes()
 
 
 def _names(sh_size: int) -> list[str]:
