@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from harness import Report
 from suite import BENCHMARKS as NAMES
 
@@ -15,7 +17,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_runs_at_a_small_size_and_writes_nothing(name: str) -> None:
     results = {path: path.stat().st_mtime_ns for path in (BENCHMARKS / "results").iterdir()}
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick"]
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", *(["--cpu"] if name == "gpu" else [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -24,6 +26,15 @@ def test_a_benchmark_runs_at_a_small_size_and_writes_nothing(name: str) -> None:
 
 def test_every_benchmark_of_make_bench_has_its_script() -> None:
     assert all((BENCHMARKS / f"{name}.py").is_file() for name in NAMES)
+
+
+def test_what_comes_through_a_near_gaussian_is_the_weight_of_the_far_one() -> None:
+    from gpu import weights_of_pairs
+
+    means, conics = torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 1.0]])
+    gaussian, pixel = torch.tensor([1, 0, 0]), torch.tensor([0, 0, 1])
+    weight = weights_of_pairs(means, conics, torch.tensor([0.5, 0.8]), gaussian, pixel, width=2)
+    assert weight.tolist() == pytest.approx([0.8, 0.5 * 0.2, 0.5 * float(np.exp(-0.5))], rel=1e-5)
 
 
 def test_a_figure_is_held_against_its_bar_and_its_floor(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
