@@ -54,7 +54,7 @@ setup(
     install_requires=(ROOT / "requirements.txt").read_text().split(),
     extras_require={
         "ros": ROS_RUNTIME + ROS_GENERATORS,
-        "test": ["colcon-common-extensions", "hypothesis", "pytest", "pytest-timeout"],
+        "test": ["colcon-common-extensions", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist"],
         "lint": ["pyright", "ruff"],
         "bench": ["matplotlib"],
         "models": [

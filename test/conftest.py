@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-THREADS = str(min(os.cpu_count() or 1, 4))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+THREADS = str(max(1, min((os.cpu_count() or 1) // WORKERS, 4)))
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, THREADS)  # before numpy, torch and numba are first imported
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as ccl-lgs does: torch's idle threads must not spin beside ours
@@ -27,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 BUDGETS = {"test": 960, "test/ros": 300, "test/build": 360}  # seconds that a folder of tests may take on 2 cores
 SLOWEST_SHOWN = 5
+# What takes longest starts first, so that workers end together; tests of one folder or file here stay with one worker.
+SLOW = ("test/ros/", "test/build/test_colcon.py", "test/test_whole_method.py", "test/test_real_bags.py", "test/build/")
 
 
 @cache
@@ -71,6 +74,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, (is_here, reason) in NEEDS.items():
             if item.get_closest_marker(marker) and not is_here():
                 item.add_marker(pytest.mark.skip(reason=reason))
+        item.add_marker(pytest.mark.xdist_group(worker_group(item.nodeid)))
+    items.sort(key=lambda item: start_order(item.nodeid))  # stable: otherwise the order stays
+
+
+def worker_group(test: str) -> str:
+    """Tests of one group run one after the other: a file's share their fixtures, those of the nodes need their time."""
+    return "test/ros/" if test.startswith("test/ros/") else test.partition("::")[0]
+
+
+def start_order(test: str) -> int:
+    """Where a test's group comes in the order of their start."""
+    return next((place for place, name in enumerate(SLOW) if test.startswith(name)), len(SLOW))
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +117,7 @@ def skip_reasons(reporter: pytest.TerminalReporter) -> dict[str, list[str]]:
         if hasattr(report, "wasxfail"):
             continue
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        reasons[reason.removeprefix("Skipped: ")].append(report.nodeid)
+        reasons[reason.removeprefix("Skipped: ")].append(name_of(report.nodeid))
     return reasons
 
 
@@ -139,7 +154,7 @@ def write_times(reporter: pytest.TerminalReporter) -> None:
     for reports in reporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
-                of_test[report.nodeid] += report.duration
+                of_test[name_of(report.nodeid)] += report.duration
     of_suite: dict[str, list[float]] = defaultdict(list)
     for test, seconds in of_test.items():
         of_suite[suite(test)].append(seconds)
@@ -150,6 +165,11 @@ def write_times(reporter: pytest.TerminalReporter) -> None:
         reporter.write_line(f"{name:12} {len(times):5} tests {sum(times):7.1f} s of {budget} s{note}")
     for test, seconds in sorted(of_test.items(), key=lambda item: -item[1])[:SLOWEST_SHOWN]:
         reporter.write_line(f"    {seconds:7.1f} s {test}")
+
+
+def name_of(node: str) -> str:
+    """A test's name without the group that the workers know it by."""
+    return node.rpartition("@")[0] or node
 
 
 def suite(test: str) -> str:
