@@ -18,7 +18,7 @@ intrinsic: Any = numba.extending.intrinsic
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that is called from Python, with a counter of tickets first."""
+    """Compile a function that is called from Python; where threads share it, with a counter of tickets first."""
     try:
         compiled: Any = numba.njit(error_model="numpy", nogil=True, cache=True)(function)
     except RuntimeError:  # numba found no folder that it may write to

@@ -2,6 +2,7 @@
 """The numba kernels joined to a picture, and to an autograd function."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,16 +11,15 @@ from torch import Tensor
 
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.geometry import invert_rigid
-from ccl_lgs_ros.rendering.blending import PIXELS, draw_tiles
-from ccl_lgs_ros.rendering.blending_backward import MOMENTS, tile_gradients
+from ccl_lgs_ros.rendering.blending import TABLES, draw_tiles
+from ccl_lgs_ros.rendering.blending_backward import row_size, tile_gradients
 from ccl_lgs_ros.rendering.lanes import WIDTH
-from ccl_lgs_ros.rendering.projection import SPLAT_Z, project
+from ccl_lgs_ros.rendering.projection import project
 from ccl_lgs_ros.rendering.projection_backward import splat_gradients
-from ccl_lgs_ros.rendering.tiles import bin_splats, drawing_order, gather
+from ccl_lgs_ros.rendering.tiles import HEIGHT, NUM_BLOCKS, PIXELS, drawing_order, fill_lists, gather, start_lists
 from ccl_lgs_ros.rendering.workers import Crew
 
 Array = NDArray[np.float32]
-STEPS = np.arange(WIDTH, dtype=np.float32)
 CHANNEL_GROUP = 4  # kernels handle channels in fours: colour and depth first, then features
 
 
@@ -56,47 +56,61 @@ class Splats:
     channels: Array  # [M, P] colour, depth, features, zeros
     tile_start: NDArray[np.int64]  # [tiles + 1]
     members: NDArray[np.int32]  # [I] splats by tile
-    place_start: NDArray[np.int64]  # [M + 1]
-    places: NDArray[np.int32]  # [I] places in `members` by splat
+    rows: NDArray[np.uint32]  # [I] the rows of the tile that each may touch, as bits
+    place_start: NDArray[np.int64]  # [M]
+    place_stop: NDArray[np.int64]  # [M]
+    places: NDArray[np.int32]  # places in `members` by splat, from place_start to place_stop
     visible: NDArray[np.bool_]  # [N]
-    parameters: tuple[Array, ...]  # of the Gaussians: means, quats, scales, opacities, sh
+
+    @property
+    def lists(self) -> tuple[Any, ...]:
+        """What kernels over tiles want of it."""
+        return self.tile_start, self.members, self.rows, self.splats, self.channels.ravel(), TABLES
 
 
 def prepare(crew: Crew, parameters: tuple[Array, ...], features: Array, view: View) -> Splats:
     """Project Gaussians, given as stored, sort them by depth and into tiles."""
-    means, quats, log_scales, logits, sh = parameters
-    activated: tuple[Array, ...] = (means, quats, np.exp(log_scales), _sigmoid(logits), sh)
     n, c = features.shape
-    splats, shades, visible = np.empty((n, 8), np.float32), np.empty((n, 4), np.float32), np.zeros(n, np.bool_)
-    crew.run(project, activated, view.view, view.center, view.pinhole, splats, shades, visible)
-    order = drawing_order(visible, np.ascontiguousarray(splats[:, SPLAT_Z]))
+    splats, shades, most = np.empty((n, 8), np.float32), np.empty((n, 4), np.float32), np.empty(n, np.int64)
+    crew.run(project, parameters, view.view, view.center, view.pinhole, splats, shades, most)
+    visible = most >= 0
+    order = drawing_order(visible, shades[:, 3])
+    place_stop = np.cumsum(most[order])
+    place_start = place_stop - most[order]
+    size = int(place_stop[-1]) if len(order) else 0
     m, p = len(order), CHANNEL_GROUP * (1 + -(-c // CHANNEL_GROUP))
     sorted_splats, channels = np.empty((m, 8), np.float32), np.empty((m, p), np.float32)
-    counts = np.empty(m, np.int64)
-    size = (view.width, view.height)
-    crew.run(gather, order, splats, shades, features, sorted_splats, channels, counts, *size)
-    tile_start, members, place_start, places = bin_splats(sorted_splats, counts, *size)
+    places, rows = np.empty(size, np.int32), np.empty(size, np.uint32)
+    num_tiles = -(-view.width // WIDTH) * -(-view.height // HEIGHT)
+    cursors, tile_start = np.zeros((NUM_BLOCKS, num_tiles), np.int64), np.empty(num_tiles + 1, np.int64)
+    out = (sorted_splats, channels, place_stop, places, rows, cursors)
+    crew.run(gather, order, (splats, shades), features, place_start, out, (view.width, view.height))
+    start_lists(cursors, tile_start)
+    members, member_rows = np.empty(tile_start[-1], np.int32), np.empty(tile_start[-1], np.uint32)
+    crew.run(fill_lists, place_start, place_stop, cursors, places, rows, members, member_rows)
     return Splats(
         order=order,
         splats=sorted_splats,
         channels=channels,
         tile_start=tile_start,
         members=members,
+        rows=member_rows,
         place_start=place_start,
+        place_stop=place_stop,
         places=places,
         visible=visible,
-        parameters=activated,
     )
-
-
-def _sigmoid(logits: Array) -> Array:
-    with np.errstate(over="ignore"):  # 1 / (1 + inf) is the 0 that is meant
-        return np.reciprocal(1.0 + np.exp(-logits), dtype=np.float32)
 
 
 def as_arrays(tensors: tuple[Tensor, ...]) -> tuple[Array, ...]:
     """Tensors on the CPU as contiguous float32 arrays, without a copy where they are."""
     return tuple(np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32) for tensor in tensors)
+
+
+def image_shapes(view: View, num_features: int) -> tuple[tuple[int, ...], ...]:
+    """The shapes of colour, depth, alpha and features."""
+    size = (view.height, view.width)
+    return (*size, 3), size, size, (*size, num_features)
 
 
 class Draw(torch.autograd.Function):
@@ -107,17 +121,12 @@ class Draw(torch.autograd.Function):
         """Draw; `tensors` are means, quats, log_scales, logit_opacities, sh and features."""
         *parameters, features = as_arrays(tensors)
         splats = prepare(crew, tuple(parameters), features, view)
-        size = (view.height, view.width)
-        images = (
-            np.empty((*size, 3), np.float32),
-            np.empty(size, np.float32),
-            np.empty(size, np.float32),
-            np.empty((*size, features.shape[1]), np.float32),
-        )
+        shapes = image_shapes(view, features.shape[1])
+        images = tuple(np.empty(shape, np.float32) for shape in shapes)
         num_tiles = len(splats.tile_start) - 1
         states = (np.empty((num_tiles, PIXELS), np.float32), np.empty((num_tiles, PIXELS), np.float32))
-        lists = (splats.tile_start, splats.members, splats.splats, splats.channels, STEPS)
-        crew.run(draw_tiles, *lists, images, states)
+        size = (view.width, view.height, features.shape[1], splats.channels.shape[1])
+        crew.run(draw_tiles, *splats.lists, size, tuple(image.reshape(-1) for image in images), states)
         outputs = tuple(torch.from_numpy(image) for image in images)
         visible = torch.from_numpy(splats.visible)
         ctx.set_materialize_grads(False)
@@ -130,26 +139,26 @@ class Draw(torch.autograd.Function):
     def backward(ctx, *upstream: Tensor | None):
         """Gradients of the tensors that want them."""
         tensors, drawn = ctx.saved_tensors[:-2], as_arrays(ctx.saved_tensors[-2:])
+        parameters = as_arrays(tensors[:-1])
         asked = ctx.needs_input_grad[2:]
         wanted = (any(asked[:4]), asked[4], asked[5])
         splats, view, crew = ctx.splats, ctx.view, ctx.crew
-        size = (view.height, view.width)
-        num_features = tensors[-1].shape[1]
-        shapes = ((*size, 3), size, size, (*size, num_features))
+        shapes = image_shapes(view, tensors[-1].shape[1])
         given = tuple(
             np.zeros(shape, np.float32) if g is None else as_arrays((g,))[0]
             for shape, g in zip(shapes, upstream[:4], strict=True)
         )
-        lists = (splats.tile_start, splats.members, splats.splats, splats.channels, STEPS)
-        gradients = np.empty((len(splats.members), MOMENTS + splats.channels.shape[1]), np.float32)
+        size = (view.width, view.height, tensors[-1].shape[1], splats.channels.shape[1])
+        flat = (tuple(image.reshape(-1) for image in images) for images in (drawn, given))
+        gradients = np.empty((len(splats.members), row_size(splats.channels.shape[1])), np.float32)
         groups = (wanted[0], wanted[0] or wanted[1], wanted[2])
-        crew.run(tile_gradients, *lists, drawn, given, ctx.states, groups, gradients)
+        crew.run(tile_gradients, *splats.lists, size, *flat, ctx.states, groups, gradients)
         kept = (wanted[0],) * 4 + wanted[1:]
         out = tuple(
             np.zeros(tensor.shape if keep else (len(tensor),) + (0,) * (tensor.ndim - 1), np.float32)
             for tensor, keep in zip(tensors, kept, strict=True)
         )
-        places = (splats.order, splats.place_start, splats.places, gradients)
-        crew.run(splat_gradients, *places, splats.parameters, view.view, view.center, view.pinhole, wanted, out)
+        places = (splats.order, splats.place_start, splats.place_stop, splats.places)
+        crew.run(splat_gradients, places, gradients, parameters, view.view, view.center, view.pinhole, wanted, out)
         results = (torch.from_numpy(array) if ask else None for array, ask in zip(out, asked, strict=True))
         return (None, None, *results)

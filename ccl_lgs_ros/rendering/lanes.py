@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A vector of 16 floats for numba kernels: one row of a tile, worked on by single instructions.
+"""A vector of 8 floats for numba kernels: one row of a tile, worked on by single instructions.
 
 Kernels written with it read like arithmetic on one pixel. LLVM splits the vectors where the processor has
-shorter ones, so the code is the same on every machine.
+shorter ones, so the code is the same on every machine; eight fit one register where there is AVX.
 """
 
 import operator
@@ -15,24 +15,24 @@ from numba.extending import models, overload, register_model
 
 from ccl_lgs_ros.rendering.compiled import inner, intrinsic
 
-WIDTH = 16
-_VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
+WIDTH = 8
+VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
 _INTS = ir.VectorType(ir.IntType(32), WIDTH)
 _BITS = ir.VectorType(ir.IntType(1), WIDTH)
 
 
 class LanesType(types.Type):
-    """16 float32."""
+    """8 float32."""
 
     def __init__(self) -> None:
-        super().__init__(name="lanes")
+        super().__init__(name=f"lanes{WIDTH}")
 
 
 class MaskType(types.Type):
-    """16 truths."""
+    """8 truths."""
 
     def __init__(self) -> None:
-        super().__init__(name="lane_mask")
+        super().__init__(name=f"lane_mask{WIDTH}")
 
 
 LANES = LanesType()
@@ -42,7 +42,7 @@ MASK = MaskType()
 @register_model(LanesType)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
-        super().__init__(dmm, fe_type, _VECTOR)
+        super().__init__(dmm, fe_type, VECTOR)
 
 
 @register_model(MaskType)
@@ -51,14 +51,16 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, _BITS)
 
 
-def _splat(builder: Any, scalar: Any) -> Any:
-    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_INTS, [0] * WIDTH))
+def spread_of(builder: Any, scalar: Any) -> Any:
+    """The vector with a number in every lane."""
+    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, ir.Constant(VECTOR, ir.Undefined), ir.Constant(_INTS, [0] * WIDTH))
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """Where the vector begins that lies in a flat float32 array from an index on."""
     data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), VECTOR.as_pointer())
 
 
 @intrinsic
@@ -66,17 +68,17 @@ def broadcast(typing: Any, scalar: Any):
     """All lanes equal to one number."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _splat(builder, context.cast(builder, args[0], signature.args[0], types.float32))
+        return spread_of(builder, context.cast(builder, args[0], signature.args[0], types.float32))
 
     return LANES(scalar), generate
 
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any):
-    """The 16 numbers of a flat float32 array from an index on."""
+    """The 8 numbers of a flat float32 array from an index on."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        loaded = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1]))
+        loaded = builder.load(pointer_to(context, builder, signature.args[0], args[0], args[1]))
         loaded.align = 4
         return loaded
 
@@ -85,14 +87,20 @@ def load(typing: Any, array: Any, index: Any):
 
 @intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any):
-    """Put 16 numbers into a flat float32 array from an index on."""
+    """Put 8 numbers into a flat float32 array from an index on."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        stored = builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1]))
+        stored = builder.store(args[2], pointer_to(context, builder, signature.args[0], args[0], args[1]))
         stored.align = 4
         return context.get_dummy_value()
 
     return types.none(array, types.intp, LANES), generate
+
+
+def fma_of(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """The instruction a * b + c."""
+    kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{WIDTH}f32"), [a, b, c])
 
 
 @intrinsic
@@ -100,9 +108,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any):
     """a * b + c."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.v16f32")
-        return builder.call(function, args)
+        return fma_of(builder, *args)
 
     return LANES(LANES, LANES, LANES), generate
 
@@ -112,8 +118,8 @@ def total(typing: Any, value: Any):
     """The sum of the lanes, always added in the same order."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), _VECTOR])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.fadd.v16f32")
+        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), VECTOR])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{WIDTH}f32")
         return builder.call(function, [ir.Constant(ir.FloatType(), -0.0), args[0]], fastmath=("reassoc",))
 
     return types.float32(LANES), generate
@@ -147,7 +153,7 @@ def _scaled(typing: Any, value: Any, exponent: Any):
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, exponent = (builder.bitcast(arg, _INTS) for arg in args)
         moved = builder.shl(exponent, ir.Constant(_INTS, [23] * WIDTH))
-        return builder.bitcast(builder.add(value, moved), _VECTOR)
+        return builder.bitcast(builder.add(value, moved), VECTOR)
 
     return LANES(LANES, LANES), generate
 
@@ -243,17 +249,17 @@ def maximum(a, b):
 
 
 # 2^x on [-0.5, 0.5]: relative error below 2e-7 with these (fitted by weighted least squares).
-_C0, _C1, _C2, _C3, _C4, _C5 = 1.000000072, 0.6931469671, 0.2402211972, 0.05550713283, 0.009675541311, 0.001327646908
-_ROUND = 12582912.0  # 1.5 * 2^23: adding it rounds a float32 to a whole number in its low bits
+# Before them what, added to a float32, rounds it to a whole number in its low bits: 1.5 * 2^23.
+EXP2_TERMS = (12582912.0, 1.000000072, 0.6931469671, 0.2402211972, 0.05550713283, 0.009675541311, 0.001327646908)
 
 
 @inner
-def exp2(x):
-    """2^x per lane for -100 < x < 100, to float32 precision; anything goes beyond."""
-    shifted = x + _ROUND
-    f = x - (shifted - _ROUND)
-    p = fma(f, broadcast(_C5), broadcast(_C4))
-    p = fma(f, p, broadcast(_C3))
-    p = fma(f, p, broadcast(_C2))
-    p = fma(f, p, broadcast(_C1))
-    return _scaled(fma(f, p, broadcast(_C0)), shifted)
+def exp2(x, terms):
+    """2^x per lane for -100 < x < 100, to float32 precision; anything goes beyond. `terms` are EXP2_TERMS, spread."""
+    shifted = x + terms[0]
+    f = x - (shifted - terms[0])
+    p = fma(f, terms[6], terms[5])
+    p = fma(f, p, terms[4])
+    p = fma(f, p, terms[3])
+    p = fma(f, p, terms[2])
+    return _scaled(fma(f, p, terms[1]), shifted)

@@ -2,7 +2,7 @@
 """Gaussians as the camera sees them: ellipses with a colour, forward and backward, one Gaussian at a time.
 
 A splat is a row of 8 float32: pixel x and y of its centre; the coefficients xx, xy, yy and 1 of the polynomial in
-the offset from the centre that is the base-2 logarithm of alpha; half its height in pixels; its depth.
+the offset from the centre that is the base-2 logarithm of alpha; half its width and height in pixels.
 Arithmetic is in double precision, as the cost per Gaussian is small beside that per pixel. Vectors are tuples: they
 live in registers, where a view of an array would be counted by the runtime each time that it is passed on.
 """
@@ -12,11 +12,12 @@ import math
 from ccl_lgs_ros.rendering import harmonics
 from ccl_lgs_ros.rendering.compiled import inner, kernel
 from ccl_lgs_ros.rendering.limits import ALPHA_MIN, BLUR_2D, FOV_MARGIN, NEAR
+from ccl_lgs_ros.rendering.tiles import most_places, splat_at
 from ccl_lgs_ros.rendering.workers import take_ticket
 
-SPLAT_Z = 7
 LOG2_E = 1.4426950408889634
 LOG_ALPHA_MIN = math.log(ALPHA_MIN)
+REACH_MAX = 1.001 * math.sqrt(-2.0 * LOG_ALPHA_MIN)  # standard deviations that an opaque splat reaches, and a little
 BATCH = 256  # Gaussians to a ticket
 
 basis = inner(harmonics.basis)
@@ -78,12 +79,26 @@ def covariance_of(p, q, r):
 
 
 @inner
-def splat_of(mean, quat, scale, opacity, view, pinhole):
-    """Whether a Gaussian reaches the image, and its splat."""
+def is_beside(point, largest, pinhole):
+    """Whether a Gaussian surely misses the image, by its place in the camera and its largest scale alone.
+
+    Its covariance across is at most (zoom largest)^2 (1 + slope^2), and it ends where the opaquest one would.
+    """
+    x, y, z = point
+    u, v = clamped_slopes(x, y, z, pinhole)
+    zoom_x, zoom_y = pinhole[0] / z, pinhole[1] / z
+    half_width = REACH_MAX * math.sqrt((zoom_x * largest) ** 2 * (1.0 + u * u) + BLUR_2D)
+    half_height = REACH_MAX * math.sqrt((zoom_y * largest) ** 2 * (1.0 + v * v) + BLUR_2D)
+    px, py = zoom_x * x + pinhole[2], zoom_y * y + pinhole[3]
+    is_across = px + half_width > 0 and px - half_width < pinhole[4]
+    return not (is_across and py + half_height > 0 and py - half_height < pinhole[5])
+
+
+@inner
+def splat_of(point, quat, scale, opacity, view, pinhole):
+    """Whether a Gaussian, given its place in the camera, reaches the image, and its splat."""
     nothing = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    x, y, z = in_camera(mean, view)
-    if z < NEAR or opacity < ALPHA_MIN:
-        return False, nothing
+    x, y, z = point
     u, v = clamped_slopes(x, y, z, pinhole)
     zoom_x, zoom_y = pinhole[0] / z, pinhole[1] / z
     first, second, third, _ = axes_of(quat)
@@ -102,7 +117,7 @@ def splat_of(mean, quat, scale, opacity, view, pinhole):
     if not (is_across and is_down and determinant > 0):
         return False, nothing
     k = LOG2_E / determinant
-    return True, (px, py, -0.5 * k * c, k * b, -0.5 * k * a, log_opacity * LOG2_E, half_height, z)
+    return True, (px, py, -0.5 * k * c, k * b, -0.5 * k * a, log_opacity * LOG2_E, half_width, half_height)
 
 
 @inner
@@ -113,27 +128,45 @@ def direction_to(point, center):
     return dx * inverse, dy * inverse, dz * inverse, inverse
 
 
+@inner
+def opacity_of(logit):
+    """The opacity of a logit."""
+    return 1.0 / (1.0 + math.exp(-logit))
+
+
 @kernel
-def project(counter, parameters, view, center, pinhole, splats, shades, visible):
-    """Write splats [N, 8], colour and depth [N, 4], and which reach the image [N]; other rows stay.
+def project(counter, parameters, view, center, pinhole, splats, shades, num_places):
+    """Write splats [N, 8], colour and depth [N, 4], and how many tiles each may touch [N]; hidden rows stay.
 
     Args:
-        parameters: means, quats, scales, opacities, sh.
+        parameters: means, quats, log_scales, logit_opacities, sh.
         view: camera_from_world as three rows of four; center: the camera's position; pinhole: fx fy cx cy w h.
+        num_places: -1 where a Gaussian does not reach the image.
     """
-    means, quats, scales, opacities, sh = parameters
-    n = means.shape[0]
+    means, quats, log_scales, logits, sh = parameters
+    n, width, height = means.shape[0], int(pinhole[4]), int(pinhole[5])
     start = take_ticket(counter) * BATCH
     while start < n:
         for i in range(start, min(start + BATCH, n)):
+            num_places[i] = -1
             mean = (means[i, 0], means[i, 1], means[i, 2])
+            point = in_camera(mean, view)
+            if point[2] < NEAR:
+                continue
+            largest = math.exp(max(log_scales[i, 0], log_scales[i, 1], log_scales[i, 2]))
+            if is_beside(point, largest, pinhole):
+                continue
+            opacity = opacity_of(logits[i])
+            if opacity < ALPHA_MIN:
+                continue
             quat = (quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3])
-            scale = (scales[i, 0], scales[i, 1], scales[i, 2])
-            visible[i], splat = splat_of(mean, quat, scale, opacities[i], view, pinhole)
-            if visible[i]:
+            scale = (math.exp(log_scales[i, 0]), math.exp(log_scales[i, 1]), math.exp(log_scales[i, 2]))
+            is_visible, splat = splat_of(point, quat, scale, opacity, view, pinhole)
+            if is_visible:
                 for k in range(8):
                     splats[i, k] = splat[k]
-                shades[i, 3] = splat[SPLAT_Z]
+                num_places[i] = most_places(splat_at(splats, i), width, height)
+                shades[i, 3] = point[2]
                 x, y, z, _ = direction_to(mean, center)
                 values = basis(x, y, z)
                 for c in range(3):

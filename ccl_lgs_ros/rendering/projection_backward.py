@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gradient of projection: from what blending says about a splat to the parameters of its Gaussian."""
 
+import math
+
 import numpy as np
 
 from ccl_lgs_ros.rendering import harmonics
 from ccl_lgs_ros.rendering.blending_backward import MOMENTS
 from ccl_lgs_ros.rendering.compiled import inner, kernel
+from ccl_lgs_ros.rendering.lanes import WIDTH, load, store
 from ccl_lgs_ros.rendering.projection import (
     axes_of,
     basis,
@@ -14,6 +17,7 @@ from ccl_lgs_ros.rendering.projection import (
     direction_to,
     flattened,
     in_camera,
+    opacity_of,
     turned,
 )
 from ccl_lgs_ros.rendering.workers import take_ticket
@@ -24,28 +28,30 @@ direction_gradient = inner(harmonics.direction_gradient)
 
 
 @kernel
-def splat_gradients(counter, order, place_start, places, gradients, parameters, view, center, pinhole, wanted, out):
+def splat_gradients(counter, lists, gradients, parameters, view, center, pinhole, wanted, out):
     """Sum the gradients of each splat's places and carry them back to its Gaussian.
 
     Args:
-        order: [M] the Gaussian of each splat.
-        place_start, places: where each splat's rows of `gradients` [I, 6 + P] are.
-        parameters: means, quats, scales, opacities, sh.
+        lists: the Gaussian of each splat [M]; where its list begins and ends [M]; the lists of rows of `gradients`.
+        gradients: [I, row_size].
+        parameters: means, quats, log_scales, logit_opacities, sh.
         wanted: whether the shape's (means, quats, log_scales, opacities), the sh's and the features' gradients are.
         out: gradients of the parameters, as they are stored, and the features; zero on entry.
     """
-    means, quats, scales, opacities, sh = parameters
+    order, place_start, place_stop, places = lists
+    means, quats, log_scales, logits, sh = parameters
     g_means, g_quats, g_log_scales, g_logits, g_sh, g_features = out
-    row, lobes = np.empty(gradients.shape[1], np.float32), np.zeros(16)
+    size, flat = gradients.shape[1], gradients.reshape(-1)
+    row, lobes = np.empty(size, np.float32), np.zeros(16)
     start = take_ticket(counter) * BATCH
     while start < order.shape[0]:
         for j in range(start, min(start + BATCH, order.shape[0])):
             i = order[j]
-            row[:] = 0.0
-            for at in range(place_start[j], place_start[j + 1]):
-                place = places[at]
-                for k in range(row.shape[0]):
-                    row[k] += gradients[place, k]
+            row[:] = np.float32(0.0)
+            for at in range(place_start[j], place_stop[j]):
+                place = places[at] * size
+                for k in range(0, size, WIDTH):
+                    store(row, k, load(row, k) + load(flat, place + k))
             if wanted[2]:
                 for c in range(g_features.shape[1]):
                     g_features[i, c] = row[MOMENTS + 4 + c]
@@ -54,7 +60,7 @@ def splat_gradients(counter, order, place_start, places, gradients, parameters, 
                 shade_gradient(i, mean, center, row, sh, lobes, wanted, g_means, g_sh)
             if wanted[0]:
                 quat = (quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3])
-                scale = (scales[i, 0], scales[i, 1], scales[i, 2])
+                scale = (math.exp(log_scales[i, 0]), math.exp(log_scales[i, 1]), math.exp(log_scales[i, 2]))
                 sums = (row[1], row[2], row[3], row[4], row[5], row[MOMENTS + 3])
                 g_mean, g_quat, g_log_scale = shape_gradient(mean, quat, scale, view, pinhole, sums)
                 for k in range(3):
@@ -62,7 +68,7 @@ def splat_gradients(counter, order, place_start, places, gradients, parameters, 
                     g_log_scales[i, k] = g_log_scale[k]
                 for k in range(4):
                     g_quats[i, k] = g_quat[k]
-                g_logits[i] = -row[0] * (1.0 - opacities[i])
+                g_logits[i] = -row[0] * (1.0 - opacity_of(logits[i]))
         start = take_ticket(counter) * BATCH
 
 

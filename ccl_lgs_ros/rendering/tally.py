@@ -5,8 +5,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ccl_lgs_ros.rendering.blending import PIXELS
-from ccl_lgs_ros.rendering.drawing import STEPS, Array, Splats, View, prepare
+from ccl_lgs_ros.rendering.blending import TABLES
+from ccl_lgs_ros.rendering.drawing import Array, Splats, View, prepare
+from ccl_lgs_ros.rendering.tiles import PIXELS
 from ccl_lgs_ros.rendering.voting import count_entries, number_labels, vote_tiles, write_entries
 from ccl_lgs_ros.rendering.workers import Crew
 from ccl_lgs_ros.structures import Votes
@@ -75,14 +76,14 @@ def _entries(
     sums_start = np.concatenate([[0], np.cumsum(sizes)])
     sums_start[last + 1 :] = sums_start[last]
     sums = np.zeros(sums_start[last], np.float32)
-    lists = (splats.tile_start, splats.members, splats.splats, STEPS)
+    lists = (splats.tile_start, splats.members, splats.rows, splats.splats, TABLES)
     crew.run(vote_tiles, tiles, (view.width, view.height), *lists, codes, num_labels, sums_start, sums, seen)
 
     tile_of_place = np.repeat(np.arange(len(lengths)), lengths)
     within = np.arange(len(splats.members)) - splats.tile_start[tile_of_place]
     rows_start = sums_start[tile_of_place] + within * num_labels[tile_of_place]
     rows_start[(tile_of_place < first) | (tile_of_place >= last)] = -1
-    table = (splats.place_start, splats.places, tile_of_place, num_labels, rows_start, sums)
+    table = (splats.place_start, splats.place_stop, splats.places, tile_of_place, num_labels, rows_start, sums)
     counts = np.empty(len(splats.order), np.int64)
     crew.run(count_entries, *table, counts)
     counts_of_gaussian = np.zeros(num_gaussians, np.int64)

@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which splats touch which tile, front to back: exact to the ellipse, so that kernels meet few pixels in vain."""
+"""Which splats touch which tile, front to back: exact to the ellipse and the row, so that few pixels are met in vain.
+
+A tile is a column of 32 rows of 8 pixels: a row is one vector, the rows that a splat touches are the bits of a number.
+Lists are made by counting: splats, in the order of drawing, are dealt with in blocks; each block counts its splats per
+tile, the counts say where in each tile's list a block begins, and blocks then write without minding one another.
+"""
 
 import math
 
 import numpy as np
 
 from ccl_lgs_ros.rendering.compiled import inner, kernel
-from ccl_lgs_ros.rendering.limits import ALPHA_MIN, TILE
+from ccl_lgs_ros.rendering.lanes import WIDTH
+from ccl_lgs_ros.rendering.limits import ALPHA_MIN
 from ccl_lgs_ros.rendering.workers import take_ticket
 
+HEIGHT = 32  # rows of a tile
+PIXELS = WIDTH * HEIGHT
 MARGIN = 1e-3  # pixels by which ellipses are taken too large, against rounding
-BATCH = 256  # splats to a ticket
+NUM_BLOCKS = 16
 LOG2_ALPHA_MIN = math.log2(ALPHA_MIN)
 
 
@@ -22,54 +30,78 @@ def splat_at(splats, j):
 
 
 @inner
-def rows_of(splat, height):
-    """The first and last row of tiles with a pixel centre within the height of a splat; empty if first > last."""
-    y, half = splat[1], splat[6] + MARGIN
-    first = max(math.ceil(y - half - 0.5), 0)
-    last = min(math.floor(y + half - 0.5), height - 1)
-    if first > last:
-        return 0, -1
-    return int(first) // TILE, int(last) // TILE
+def span(center, half, size):
+    """The first and last pixel, of `size`, with its centre within `half` of a point; empty if first > last."""
+    # Held to the image before they become whole numbers, as those have no room for what is far away.
+    first = math.ceil(max(center - half - MARGIN - 0.5, 0.0))
+    last = math.floor(min(center + half + MARGIN - 0.5, size - 1.0))
+    return (int(first), int(last)) if first <= last else (0, -1)
 
 
 @inner
-def columns_of(splat, row, width):
-    """The first and last tile that a splat touches in a row of tiles; empty if first > last."""
+def most_places(splat, width, height):
+    """How many tiles a splat may touch at most."""
+    left, right = span(splat[0], splat[6], width)
+    top, bottom = span(splat[1], splat[7], height)
+    if left > right or top > bottom:
+        return 0
+    return (right // WIDTH - left // WIDTH + 1) * (bottom // HEIGHT - top // HEIGHT + 1)
+
+
+@inner
+def rows_of(splat, column, height):
+    """The first and last row that a splat touches in a column of tiles; empty if first > last."""
     x, y, xx, xy, yy = splat[0], splat[1], float(splat[2]), float(splat[3]), float(splat[4])
     level = LOG2_ALPHA_MIN - splat[5]  # where the polynomial of the splat is at least this, it is drawn
     determinant = 4.0 * xx * yy - xy * xy
-    half_height = splat[6]
-    lowest = max(row * TILE + 0.5 - y, -half_height)
-    highest = min(row * TILE + TILE - 0.5 - y, half_height)
-    # The ellipse is widest to the right at the offset y = turn, to the left at -turn.
-    turn = xy * math.sqrt(max(level / (yy * determinant), 0.0)) * (1.0 if determinant > 0 else 0.0)
-    right = x + _edge(xx, xy, yy, level, min(max(turn, lowest), highest), 1.0) + MARGIN
-    left = x + _edge(xx, xy, yy, level, min(max(-turn, lowest), highest), -1.0) - MARGIN
-    first = max(math.ceil(left - 0.5), 0)
-    last = min(math.floor(right - 0.5), width - 1)
-    if first > last:
-        return 0, -1
-    return int(first) // TILE, int(last) // TILE
+    half_width = splat[6]
+    leftmost = max(column * WIDTH + 0.5 - x, -half_width)
+    rightmost = min(column * WIDTH + WIDTH - 0.5 - x, half_width)
+    # The ellipse is lowest in the image at the offset x = turn, highest at -turn.
+    turn = xy * math.sqrt(max(level / (xx * determinant), 0.0)) if determinant > 0 else 0.0
+    bottom = y + _edge(xx, xy, yy, level, min(max(turn, leftmost), rightmost), 1.0) + MARGIN
+    top = y + _edge(xx, xy, yy, level, min(max(-turn, leftmost), rightmost), -1.0) - MARGIN
+    first, last = span(y, splat[7], height)
+    first, last = math.ceil(max(top - 0.5, float(first))), math.floor(min(bottom - 0.5, float(last)))
+    return (int(first), int(last)) if first <= last else (0, -1)
 
 
 @inner
-def _edge(xx, xy, yy, level, dy, side):
-    """The offset in x of an ellipse's edge at an offset in y."""
-    root = math.sqrt(max(xy * xy * dy * dy - 4.0 * xx * (yy * dy * dy - level), 0.0))
-    return (-xy * dy - side * root) / (2.0 * xx)
+def _edge(xx, xy, yy, level, dx, side):
+    """The offset in y of an ellipse's edge at an offset in x."""
+    root = math.sqrt(max(xy * xy * dx * dx - 4.0 * yy * (xx * dx * dx - level), 0.0))
+    return (-xy * dx - side * root) / (2.0 * yy)
+
+
+@inner
+def bits_between(first, last):
+    """The number whose bits from first to last are set, of the 32 from 0 on."""
+    ones = np.uint64(0xFFFFFFFF)
+    low, high = np.uint64(max(first, 0)), np.uint64(31 - min(last, 31))
+    return np.uint32(((ones << low) & ones) & (ones >> high))
 
 
 @kernel
-def gather(counter, order, splats, shades, features, sorted_splats, channels, counts, width, height):
-    """Write splats [M, 8], channels [M, P] and numbers of tiles [M] in the order of drawing.
+def gather(counter, order, found, features, place_start, out, size):
+    """Put splats in the order of drawing and list the tiles of each.
 
-    Channels are colour, depth, features, zeros.
+    Args:
+        order: [M] Gaussians, nearest first.
+        found: splats [N, 8] and shades [N, 4] by Gaussian.
+        place_start: [M] where each splat's list may begin.
+        out: sorted splats [M, 8]; channels [M, P]: colour, depth, features, zeros; where each list ends [M];
+            tiles and rows of the lists [I]; number of places per block and tile, zero on entry.
+        size: width and height of the image.
     """
+    splats, shades = found
+    sorted_splats, channels, place_stop, tiles, rows, block_counts = out
+    width, height = size
+    columns = (width + WIDTH - 1) // WIDTH
     m, c = order.shape[0], features.shape[1]
-    start = take_ticket(counter) * BATCH
-    while start < m:
-        for j in range(start, min(start + BATCH, m)):
-            i = order[j]
+    block = take_ticket(counter)
+    while block < NUM_BLOCKS:
+        for j in range(m * block // NUM_BLOCKS, m * (block + 1) // NUM_BLOCKS):
+            i, at = order[j], place_start[j]
             for k in range(8):
                 sorted_splats[j, k] = splats[i, k]
             for k in range(4):
@@ -79,49 +111,44 @@ def gather(counter, order, splats, shades, features, sorted_splats, channels, co
             for k in range(4 + c, channels.shape[1]):
                 channels[j, k] = 0.0
             splat = splat_at(splats, i)
-            counts[j] = 0
-            first_row, last_row = rows_of(splat, height)
-            for row in range(first_row, last_row + 1):
-                first, last = columns_of(splat, row, width)
-                counts[j] += last - first + 1
-        start = take_ticket(counter) * BATCH
+            left, right = span(splat[0], splat[6], width)
+            for column in range(left // WIDTH, right // WIDTH + 1):
+                top, bottom = rows_of(splat, column, height)
+                for row in range(top // HEIGHT, bottom // HEIGHT + 1):
+                    tiles[at] = row * columns + column
+                    rows[at] = bits_between(top - row * HEIGHT, bottom - row * HEIGHT)
+                    block_counts[block, tiles[at]] += 1
+                    at += 1
+            place_stop[j] = at
+        block = take_ticket(counter)
 
 
 @kernel
-def bin_splats(splats, counts, width, height):
-    """Lists of splats per tile, and of list places per splat.
+def start_lists(block_counts, tile_start):
+    """Turn numbers per block and tile into where each block begins in each tile's list; write where lists begin."""
+    total = 0
+    for tile in range(tile_start.shape[0] - 1):
+        tile_start[tile] = total
+        for block in range(block_counts.shape[0]):
+            count = block_counts[block, tile]
+            block_counts[block, tile] = total
+            total += count
+    tile_start[-1] = total
 
-    Returns:
-        tile_start: [tiles + 1] where each tile's list begins.
-        members: [I] the splats of the lists, front to back as the splats are.
-        place_start: [M + 1] where each splat's places begin.
-        places: [I] the places of each splat in `members`.
-    """
-    columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    place_start = np.zeros(counts.shape[0] + 1, np.int64)
-    place_start[1:] = np.cumsum(counts)
-    places = np.empty(place_start[-1], np.int32)
-    tile_start = np.zeros(columns * rows + 1, np.int64)
-    at = 0
-    for j in range(splats.shape[0]):
-        splat = splat_at(splats, j)
-        first_row, last_row = rows_of(splat, height)
-        for row in range(first_row, last_row + 1):
-            first, last = columns_of(splat, row, width)
-            for column in range(first, last + 1):
-                places[at] = row * columns + column
-                at += 1
-                tile_start[row * columns + column + 1] += 1
-    tile_start = np.cumsum(tile_start)
-    members = np.empty(places.shape[0], np.int32)
-    cursor = tile_start[:-1].copy()
-    for j in range(splats.shape[0]):
-        for at in range(place_start[j], place_start[j + 1]):
-            tile = places[at]
-            members[cursor[tile]] = j
-            places[at] = cursor[tile]
-            cursor[tile] += 1
-    return tile_start, members, place_start, places
+
+@kernel
+def fill_lists(counter, place_start, place_stop, cursors, places, rows, members, member_rows):
+    """Write the list of each tile: splats, and their rows; `places` [I] turns from tiles into places in the lists."""
+    m = place_start.shape[0]
+    block = take_ticket(counter)
+    while block < NUM_BLOCKS:
+        for j in range(m * block // NUM_BLOCKS, m * (block + 1) // NUM_BLOCKS):
+            for at in range(place_start[j], place_stop[j]):
+                tile = places[at]
+                place = cursors[block, tile]
+                members[place], member_rows[place], places[at] = j, rows[at], place
+                cursors[block, tile] = place + 1
+        block = take_ticket(counter)
 
 
 def drawing_order(visible, depths):
