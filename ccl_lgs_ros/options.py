@@ -67,6 +67,11 @@ class GaussianOptions:
     iterations: int = option(400, "Steps of photometric optimisation in a refine.", low=0)
     image_width: int = option(320, "Pixels; width at which refine optimises.", low=16)
     holdout_every: int = option(8, "Every how many-th keyframe gives no colour and is scored; 0 = none.", low=0)
+    depth: str = option(
+        "auto",
+        "measured; triangulated = from posed neighbours, whatever was measured; auto = those without depth so.",
+        choices=("auto", "measured", "triangulated"),
+    )
     depth_weight: float = option(0.1, "Weight of the depth loss.", low=0)
     ssim_weight: float = option(0.2, "Weight of the D-SSIM term of the colour loss.", low=0, high=1)
 

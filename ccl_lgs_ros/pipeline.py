@@ -17,6 +17,7 @@ from ccl_lgs_ros.asking import create_encoder, encoder_record, query_map
 from ccl_lgs_ros.backends import resolve_device
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.gaussians.neighbour_depth import NeighbourDepth
 from ccl_lgs_ros.gaussians.optimize import is_held_out, optimize, psnr_report
 from ccl_lgs_ros.gaussians.seed import seed_gaussians
 from ccl_lgs_ros.gaussians.store import GaussianStore, Part
@@ -69,12 +70,13 @@ class MapSession:
         self.device = resolve_device(config.device)
         self.parts = parts or create_parts(config)
         self.working_size = WorkingSize(config.gaussians.image_width)
+        self.depth = NeighbourDepth(depth=config.gaussians.depth, holdout_every=config.gaussians.holdout_every)
         self.info: dict[str, object] = {
             "backends": dict(self.parts.chosen),
             "encoder_options": encoder_record(config),
         }
         perceived_by = {kind: self.parts.chosen.get(kind) for kind in ("segmenter", "encoder")}
-        identity = f"{perceived_by} {config.perception} {config.masks}"
+        identity = f"{perceived_by} {config.perception} {config.masks}{self.depth.identity}"
         cache = SegmentStore(directory.segments_path, identity=identity)
         self.perceiver = Perceiver(self.parts.segmenter, self.parts.encoder, config.masks, cache)
         self._store = GaussianStore(Gaussians.empty(config.gaussians.sh_degree).to(self.device))
@@ -92,7 +94,8 @@ class MapSession:
 
         Nothing is touched but what the keyframe sees, so that its cost does not grow with the map.
         """
-        view = self.working_size.of(keyframe)
+        keyframe = self.depth.admitted(keyframe)
+        view = self.depth.live(self.working_size.of(keyframe), self.num_added)
         part = self._store.seen_by(view)
         if not is_held_out(self.num_added, self.config.gaussians.holdout_every):
             part = part.joined(self._seed(view, part.gaussians))
@@ -114,6 +117,7 @@ class MapSession:
 
         Whatever stops it, Cancelled too, leaves the session as it was; what was reached is kept as checkpoints.
         """
+        keyframes = self.depth.admitting(keyframes)
         before = self._store, self.live, self.refined
         try:
             self._refine_geometry(keyframes, max_seconds)
@@ -150,7 +154,7 @@ class MapSession:
 
     def _refine_geometry(self, keyframes: KeyframeSource, max_seconds: float) -> None:
         options = self.config.gaussians
-        views = self.working_size.source(keyframes)
+        views = self.depth.source(self.working_size.source(keyframes))
         start = fingerprint(*self.gaussians.tensors().values())
         work = f"{options} {max_seconds} {self.config.seed} {self.num_added} {start}"
         checkpoint = self._checkpoint("gaussians", work)
