@@ -33,6 +33,8 @@ def assembler_of(
         pending_queue=ingest.pending_queue,
         drops=drops,
         transforms=transforms,
+        use_clouds=bool(ingest.cloud_topic),
+        cloud_slop=ingest.cloud_slop,
     )
 
 

@@ -31,6 +31,15 @@ class IngestOptions:
     tf_cache: float = option(30.0, "Seconds of tf that are kept.", low=1, high=3600)
     pending_queue: int = option(60, "Images that may wait for depth or transforms.", low=1, high=1000)
     depth_scale: float = option(0.0, "Metres per depth unit; 0 = by encoding (16UC1 mm, 32FC1 m).", low=0)
+    cloud_topic: str = option(
+        "", "PointCloud2 topic whose points are the depth of images that have no depth image; empty = none."
+    )
+    cloud_slop: float = option(
+        0.1,
+        "Seconds around an image whose clouds are its own; a cloud in the map frame holds until the next.",
+        low=0,
+        high=60,
+    )
     depth_min: float = option(0.1, "Metres; nearer depth is unknown.", low=0)
     depth_max: float = option(8.0, "Metres; farther depth is unknown.", low=0)
     depth_min_valid_ratio: float = option(

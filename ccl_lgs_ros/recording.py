@@ -12,6 +12,7 @@ from ccl_lgs_ros.ingest.images import COLOUR_ENCODINGS, DEPTH_ENCODINGS
 from ccl_lgs_ros.ingest.messages import (
     POSE_TYPES,
     camera_info_record,
+    cloud_record,
     colour_record,
     depth_record,
     label_record,
@@ -24,6 +25,7 @@ from ccl_lgs_ros.storage.bag import Bag
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+CLOUD = "sensor_msgs/msg/PointCloud2"
 STATIC_TF = "/tf_static"
 TRANSPORTS = ("compressed", "compressedDepth", "theora", "ffmpeg", "zstd")
 NOT_COLOUR = ("label", "segm", "mask", "semantic", "disparity", "confidence", "normal", "ground_truth", "theora")
@@ -43,6 +45,7 @@ class Topics:
     depth_info: str = ""
     pose: str = ""
     label: str = ""
+    cloud: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,11 +68,11 @@ class Recording:
         return self.bag.topics[self.topics.image].count
 
     def images(self) -> Iterator[Record]:
-        """The second pass: colour, depth and labels as recorded, not decoded."""
+        """The second pass: colour, depth, labels and clouds as recorded, not decoded."""
         roles = {self.topics.image: colour_record, self.topics.depth: depth_record, self.topics.label: label_record}
         roles.pop("", None)
-        for topic, _, message in self.bag.messages(roles):
-            yield roles[topic](message, topic)
+        for topic, _, message in self.bag.messages({*roles, self.topics.cloud} - {""}):
+            yield cloud_record(message) if topic == self.topics.cloud else roles[topic](message, topic)
 
 
 def open_recording(
@@ -101,9 +104,14 @@ def open_recording(
     depth_info = _info_topic(bag, depth, "", "") if depth else ""
     pose = _pose_topic(bag, pose_topic, notes)
     label = _named(bag, label_topic, (IMAGE, COMPRESSED), "--label-topic")[0] if label_topic else ""
+    cloud = config.ingest.cloud_topic
+    if cloud:
+        _named(bag, cloud, (CLOUD,), "--set ingest.cloud_topic")
     recording = Recording(
         bag=bag,
-        topics=Topics(image=image, camera_info=info, depth=depth, depth_info=depth_info, pose=pose, label=label),
+        topics=Topics(
+            image=image, camera_info=info, depth=depth, depth_info=depth_info, pose=pose, label=label, cloud=cloud
+        ),
         notes=notes,
         samples={topic: sample for topic, sample in ((image, image_sample), (depth, depth_sample)) if topic},
     )

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.errors import DecodeError
+from ccl_lgs_ros.geometry import transform_points
+from ccl_lgs_ros.ingest.cloud_finder import SeenCloud
+from ccl_lgs_ros.ingest.clouds import cloud_depth, decode_cloud
 from ccl_lgs_ros.ingest.depth import decode_depth, limited
 from ccl_lgs_ros.ingest.images import decode_colour
 from ccl_lgs_ros.ingest.labels import decode_labels
@@ -35,6 +38,7 @@ class PosedFrame:
     depth_info: CameraInfoRecord | None = None  # None: depth has the colour camera's intrinsics
     colour_from_depth: NDArray[np.float64] | None = None  # [4, 4]; None: the frames are one
     labels: LabelRecord | None = None
+    clouds: tuple[SeenCloud, ...] = ()
 
     @property
     def stamp_ns(self) -> int:
@@ -88,7 +92,7 @@ class FrameDecoder:
             DecodeError: if pixels or intrinsics cannot be read, or too little depth is known.
         """
         if frame.depth is None:
-            return None
+            return self._depth_of_clouds(frame, rectifier)
         raw = decode_depth(frame.depth, depth_scale=self._depth_scale)
         self._check_scale(raw)
         lens = self._depth_lens(frame, raw, rectifier.lens)
@@ -112,6 +116,15 @@ class FrameDecoder:
         labels = decode_labels(frame.labels)
         _check_aspect("labels", (labels.shape[1], labels.shape[0]), rectifier.lens, "give the colour camera's labels")
         return rectifier.labels(labels)
+
+    def _depth_of_clouds(self, frame: PosedFrame, rectifier: Rectifier) -> NDArray[np.float32] | None:
+        """What point clouds tell of the depth: some pixels; None where they tell nothing."""
+        points = [transform_points(camera_from_cloud, decode_cloud(cloud)) for cloud, camera_from_cloud in frame.clouds]
+        if not points:
+            return None
+        depth = cloud_depth(np.concatenate(points), rectifier.camera)
+        depth = limited(depth, depth_min=self._depth_min, depth_max=self._depth_max)
+        return depth if np.isfinite(depth).any() else None
 
     def _rectifier(self, frame: PosedFrame, size: tuple[int, int]) -> Rectifier:
         lens = lens_of(frame.colour_info, is_rectified=frame.colour.is_rectified, size=size)

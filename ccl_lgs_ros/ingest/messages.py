@@ -5,6 +5,8 @@ from typing import Any
 
 from ccl_lgs_ros.ingest.records import (
     CameraInfoRecord,
+    CloudField,
+    CloudRecord,
     ColourRecord,
     DepthRecord,
     LabelRecord,
@@ -35,6 +37,25 @@ def depth_record(message: Any, topic: str = "", camera_name: str = "") -> DepthR
 def label_record(message: Any, topic: str = "", camera_name: str = "") -> LabelRecord:
     """A sensor_msgs Image or CompressedImage of labels."""
     return LabelRecord(**_image_fields(message, topic, camera_name))
+
+
+def cloud_record(message: Any) -> CloudRecord:
+    """A sensor_msgs PointCloud2."""
+    fields = [
+        CloudField(name=str(f.name), offset=int(f.offset), datatype=int(f.datatype), count=int(f.count))
+        for f in message.fields
+    ]
+    return CloudRecord(
+        stamp_ns=stamp_ns(message.header.stamp),
+        frame_id=frame_name(message.header.frame_id),
+        data=message.data,
+        fields=tuple(fields),
+        width=int(message.width),
+        height=int(message.height),
+        point_step=int(message.point_step),
+        row_step=int(message.row_step),
+        is_bigendian=bool(message.is_bigendian),
+    )
 
 
 def camera_info_record(message: Any, *, is_depth: bool = False, camera_name: str = "") -> CameraInfoRecord:

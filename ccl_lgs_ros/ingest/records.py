@@ -99,4 +99,29 @@ class PoseRecord:
     camera_name: str = ""
 
 
-Record = ColourRecord | DepthRecord | LabelRecord | CameraInfoRecord | TransformRecord | PoseRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudField:
+    """What a point of a cloud holds, as in sensor_msgs/PointField."""
+
+    name: str
+    offset: int  # bytes
+    datatype: int
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CloudRecord:
+    """A point cloud as in sensor_msgs/PointCloud2; not decoded."""
+
+    stamp_ns: int
+    frame_id: str
+    data: ImageData
+    fields: tuple[CloudField, ...]
+    width: int  # points of a row
+    height: int = 1  # rows
+    point_step: int  # bytes
+    row_step: int = 0  # bytes, padding included; 0 = none
+    is_bigendian: bool = False
+
+
+Record = ColourRecord | DepthRecord | LabelRecord | CloudRecord | CameraInfoRecord | TransformRecord | PoseRecord

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.errors import TransformError
 from ccl_lgs_ros.ingest.camera_streams import CameraStreams, Waiting
+from ccl_lgs_ros.ingest.cloud_finder import CloudFinder
 from ccl_lgs_ros.ingest.drops import Drops
 from ccl_lgs_ros.ingest.frames import PosedFrame
 from ccl_lgs_ros.ingest.poses import PoseFinder
 from ccl_lgs_ros.ingest.records import (
     CameraInfoRecord,
+    CloudRecord,
     ColourRecord,
     DepthRecord,
     ImageRecord,
@@ -46,6 +48,8 @@ class Assembler:
         camera_frame: replaces the frame_id of colour images where not empty.
         use_depth: whether an image needs depth.
         use_labels: whether an image needs labels.
+        use_clouds: whether an image waits for the point clouds around it; it does not need any.
+        cloud_slop: seconds that clouds may be from an image whose own they are.
         pose_source: auto, tf or topic.
         sync_slop: seconds that stamps of colour and depth, or labels, may differ.
         tf_timeout: seconds that an image waits for what belongs to it.
@@ -69,6 +73,8 @@ class Assembler:
         drops: Drops,
         transforms: TransformBuffer | None = None,
         use_labels: bool = False,
+        use_clouds: bool = False,
+        cloud_slop: float = 0.1,
     ) -> None:
         self.transforms = TransformBuffer(cache=tf_cache) if transforms is None else transforms
         self.poses = PoseFinder(
@@ -78,6 +84,8 @@ class Assembler:
             transforms=self.transforms,
             cache=tf_cache if transforms is None else math.inf,
         )
+        self._clouds = CloudFinder(map_frame=map_frame, cloud_slop=cloud_slop, transforms=self.transforms)
+        self._use_clouds = use_clouds
         self.waiting = ""  # what the next image waits for, a sentence; empty if none waits
         self._camera_frame = camera_frame
         self._use_depth, self._use_labels = use_depth, use_labels
@@ -97,6 +105,8 @@ class Assembler:
             self.transforms.add(record)
         elif isinstance(record, PoseRecord):
             self.poses.add(record)
+        elif isinstance(record, CloudRecord):
+            self._clouds.add(record)
         else:
             self._add_to_camera(record)
 
@@ -156,6 +166,8 @@ class Assembler:
                     self._drops.add(wait.reason, str(wait))
                 continue
             camera.pop()
+            if len(self._cameras) == 1:
+                self._clouds.forget_before(colour.stamp_ns)
             yield frame
 
     def _frame(self, camera: CameraStreams, colour: ColourRecord, *, is_final: bool) -> PosedFrame:
@@ -170,10 +182,14 @@ class Assembler:
             sent_from = depth.frame_id or colour.frame_id
             depth_frame = frame_id if sent_from == colour.frame_id else sent_from
             colour_from_depth = self._colour_from_depth(frame_id, depth_frame, colour.stamp_ns, is_final)
+        if self._use_clouds and not is_final and not self._clouds.has_all(colour.stamp_ns):
+            raise Waiting("sync", "no later point cloud has come")
+        pose = self._pose(colour, frame_id, is_final)
         return PosedFrame(
             colour=colour,
             colour_info=info,
-            world_from_camera=self._pose(colour, frame_id, is_final),
+            world_from_camera=pose,
+            clouds=self._clouds.seen_by(frame_id, colour.stamp_ns, pose) if self._use_clouds else (),
             depth=depth,
             depth_info=depth_info,
             colour_from_depth=colour_from_depth,

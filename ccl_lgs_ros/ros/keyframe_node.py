@@ -17,13 +17,14 @@ from nav_msgs.msg import Path as PathMessage
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.ingest.messages import (
     camera_info_record,
+    cloud_record,
     colour_record,
     depth_record,
     label_record,
@@ -45,6 +46,7 @@ from ccl_lgs_ros.storage.map_directory import MapDirectory
 
 GROUPS = ("frames.", "ingest.", "keyframes.")
 IMAGES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+CLOUDS = {"sensor_msgs/msg/PointCloud2": PointCloud2}
 INFOS = {"sensor_msgs/msg/CameraInfo": CameraInfo}
 POSES = {
     "geometry_msgs/msg/PoseStamped": PoseStamped,
@@ -131,11 +133,14 @@ class KeyframeNode(Node):
             self._listen(
                 "depth camera_info", depth_info, INFOS, lambda m, t: capture.add(camera_info_record(m, is_depth=True))
             )
+        cloud = self.config.ingest.cloud_topic
+        if cloud:
+            self._listen("point cloud", cloud, CLOUDS, lambda m, _: capture.add(cloud_record(m)))
         if o.label_topic:
             self._listen("label image", o.label_topic, IMAGES, lambda m, t: capture.add(label_record(m, t)))
         if self.config.ingest.pose_source != "tf":
             self._listen("pose", o.pose_topic or "pose", POSES, lambda m, t: capture.add(pose_record(m)))
-        if self.config.ingest.pose_source != "topic" or use_depth:
+        if self.config.ingest.pose_source != "topic" or use_depth or cloud:
             self._listen_to_tf(capture)
 
     def _listen(self, role: str, name: str, types: dict[str, type], receive: Any) -> None:
