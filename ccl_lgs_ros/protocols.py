@@ -6,6 +6,7 @@ options.py; the registry passes the options that the constructor asks for, and `
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -54,6 +55,32 @@ class Rasterizer(Protocol):
         labels: Tensor,  # [H, W] int32, -1 none
     ) -> Votes:
         """The rendering weights of one view summed per Gaussian and label, without gradients, on the CPU."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Densified:
+    """Other Gaussians in place of those that were optimised so far."""
+
+    gaussians: Gaussians  # [N']
+    parent_of_gaussian: Tensor  # [N'] int64, which of those before it was, or was made from
+    is_fresh: Tensor  # [N'] bool: it moved or was made, so that nothing is known of its gradients
+
+
+class Densifier(Protocol):
+    """Puts Gaussians where they are missing, and takes them from where they are of no use, during optimisation."""
+
+    def densify(
+        self,
+        gaussians: Gaussians,
+        pull: Tensor,  # [N] mean length of the loss's gradient by the projected centre, per half image
+        views: Tensor,  # [N] that the mean is over: how many saw each since the last time
+        *,
+        extent: float,  # metres; the size of the scene
+        limit: int,  # Gaussians that there may be afterwards, at least as many as there are
+        generator: torch.Generator,
+    ) -> Densified:
+        """What to go on with; equal inputs and generators give equal results."""
         ...
 
 

@@ -37,15 +37,11 @@ def blurred(image: Tensor) -> Tensor:
 def colour_loss(rendered: Tensor, image: Tensor, weight: Tensor, ssim_weight: float) -> Tensor:
     """(1 - w) L1 + w (1 - SSIM) / 2 of images [H, W, 3], mean over pixels of weight [H, W].
 
+    What has no weight does not spoil its neighbours' windows: it counts as equal. Only `rendered` is differentiated.
+
     Source: 3D Gaussian Splatting (Kerbl et al., 2023), eq. 7; the weight is ours.
     """
-    total = weight.sum().clamp_min(1.0)
-    loss = (1.0 - ssim_weight) * (((rendered - image).abs().mean(dim=2)) * weight).sum() / total
-    if ssim_weight > 0:
-        # What has no weight is made equal, so that it does not spoil its neighbours' windows.
-        shown = torch.where(weight[..., None] > 0, rendered, image)
-        loss = loss + ssim_weight * (0.5 * (1.0 - ssim(shown, image)) * weight).sum() / total
-    return loss
+    return _ColourLoss.apply(rendered, image, weight, ssim_weight)
 
 
 def depth_loss(rendered: Tensor, alpha: Tensor, depth: Tensor) -> Tensor:
@@ -58,6 +54,47 @@ def depth_loss(rendered: Tensor, alpha: Tensor, depth: Tensor) -> Tensor:
     error = torch.where(is_known, rendered - safe, 0.0) / safe
     total = functional.huber_loss(error, torch.zeros_like(error), delta=DEPTH_SCALE, reduction="sum")
     return total / (DEPTH_SCALE * is_known.sum().clamp_min(1))
+
+
+class _ColourLoss(torch.autograd.Function):
+    """The loss with its gradient at once, at a third of the time that differentiating it step by step takes."""
+
+    @staticmethod
+    def forward(ctx: Any, rendered: Tensor, image: Tensor, weight: Tensor, ssim_weight: float) -> Tensor:
+        total = weight.sum().clamp_min(1.0)
+        share = (weight / total)[..., None].expand(rendered.shape).contiguous()  # strides of 0 are slow
+        difference = rendered.detach() - image
+        loss = (1.0 - ssim_weight) / 3.0 * (difference.abs() * share).sum()
+        gradient = difference.sign_().mul_(share).mul_((1.0 - ssim_weight) / 3.0)
+        if ssim_weight > 0:
+            is_weighed = share > 0
+            shown = torch.where(is_weighed, rendered.detach(), image)
+            similarity, slopes = _ssim_and_slopes(shown, image, share)
+            loss = loss + 0.5 * ssim_weight * (share.sum() / 3.0 - similarity)
+            gradient.sub_(slopes.mul_(is_weighed), alpha=0.5 * ssim_weight)
+        ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.saved_tensors[0] * grad, None, None, None
+
+
+def _ssim_and_slopes(a: Tensor, b: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM of images [H, W, 3] summed over pixels of weight [H, W, 3] / 3, and its gradient [H, W, 3] by `a`."""
+    mean_a, mean_b, aa, bb, ab = (_windowed(each) for each in (a, b, a * a, b * b, a * b))
+    product, squares = mean_a * mean_b, (mean_a * mean_a).addcmul_(mean_b, mean_b)
+    second = ab.sub_(product).mul_(2.0).add_(SSIM_C2)
+    fourth = aa.add_(bb).sub_(squares).add_(SSIM_C2)
+    first, third = product.mul_(2.0).add_(SSIM_C1), squares.add_(SSIM_C1)
+    scale = share / (third * fourth).mul_(3.0)
+    weighted = first * second * scale  # SSIM, times its weight
+    by_ab = (first * scale).mul_(2.0)
+    by_aa = (weighted / fourth).neg_()
+    inner = (weighted / third).add_(by_aa).mul_(mean_a)
+    by_mean = second.sub_(first).mul_(scale).mul_(mean_b).sub_(inner).mul_(2.0)
+    slopes = _windowed(by_mean).addcmul_(a, _windowed(by_aa), value=2.0).addcmul_(b, _windowed(by_ab))
+    return weighted.sum(), slopes
 
 
 class _Blur(torch.autograd.Function):

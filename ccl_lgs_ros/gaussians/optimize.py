@@ -11,24 +11,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ccl_lgs_ros.gaussians.carve import FreeSpace
+from ccl_lgs_ros.errors import Cancelled
+from ccl_lgs_ros.gaussians.exposures import exposure_spread
+from ccl_lgs_ros.gaussians.groundwork import Groundwork
+from ccl_lgs_ros.gaussians.keeping import NoDensifier
+from ccl_lgs_ros.gaussians.order import Order
 from ccl_lgs_ros.gaussians.psnr import psnr_report
-from ccl_lgs_ros.gaussians.seed import seed_gaussians
+from ccl_lgs_ros.gaussians.schedule import Schedule, at_resolution
 from ccl_lgs_ros.gaussians.trainer import Losses, Trainer
-from ccl_lgs_ros.protocols import KeyframeSource, Progress, Rasterizer, no_progress
-from ccl_lgs_ros.structures import NONE, Gaussians
+from ccl_lgs_ros.protocols import Checkpoint, Densifier, KeyframeSource, NoCheckpoint, Progress, Rasterizer, no_progress
+from ccl_lgs_ros.structures import Gaussians
 
 __all__ = ["Optimized", "is_held_out", "optimize", "optimized", "psnr_report"]
 
 logger = logging.getLogger(__name__)
 
+AUTO = -1  # steps: as many as the budget allows, or AUTO_STEPS without one
+AUTO_STEPS = 600
+NEW_STEPS = 12  # for each keyframe that is new to a map that was optimised before, at most AUTO_STEPS
 MIN_OPACITY = 0.03  # of what is kept at the end; fainter Gaussians show next to nothing
 MIN_EXTENT = 0.1  # metres
+SURFACE_SHARES = (0.1, 0.25, 0.3)  # of a budget of time; by then carving, filling and carving again must end
+MIN_SPREAD = 0.1  # of the logarithm of brightness between keyframes, from which on it is compensated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Optimized:
-    """Gaussians, and which of those given each one was."""
+    """Gaussians, and which of those given each one was, or was split from."""
 
     gaussians: Gaussians
     origin_of_gaussian: Tensor  # [N] int64, -1 for new ones
@@ -50,94 +59,123 @@ def optimized(
     keyframes: KeyframeSource,
     rasterizer: Rasterizer,
     *,
-    iterations: int = 400,
+    iterations: int = AUTO,
     holdout_every: int = 8,
     depth_weight: float = 0.1,
     ssim_weight: float = 0.2,
     seed_stride: int = 3,
     seed_alpha: float = 0.5,
     max_gaussians: int = 500_000,
-    exposure: bool = False,
+    exposure: str = "auto",
+    budget: float = 0.0,
     max_seconds: float = 0.0,
+    num_known: int = 0,
+    densifier: Densifier | None = None,
     generator: torch.Generator | None = None,
+    checkpoint: Checkpoint | None = None,
     progress: Progress = no_progress,
 ) -> Optimized:
     """The Gaussians after emptying free space, filling what then shows, and steps of photometric optimisation.
 
-    Equal inputs give equal results, unless time runs out.
+    Equal inputs give equal results, unless there is a budget or time runs out: rates, resolution and densification
+    then follow the clock, so that any time gives a finished result.
 
     Args:
         gaussians: the map so far; never changed, so that a Cancelled from `progress` leaves it as it was.
         keyframes: at the size to optimise at; those held out give nothing.
-        iterations: steps, each on one keyframe.
+        iterations: steps, each on one keyframe; -1 = as many as the budget allows, or 600 without one.
         max_gaussians: no Gaussian is added beyond this many.
-        exposure: compensate the gain and offset that each keyframe has against the others; colours become the
-            mean ones, which raw PSNR likes less where exposure drifts slowly, and affine-fitted PSNR more.
-        max_seconds: stop after this long with what has been reached; 0 = do not.
+        exposure: compensate the gain and offset that each keyframe has against the others: on, off, or auto, where
+            keyframes differ by more than a tenth. Colours become the mean ones, which raw PSNR likes less where
+            exposure drifts slowly, and affine-fitted PSNR more.
+        budget: seconds to make the most of, from the call on; 0 = none.
+        max_seconds: seconds that all of this may take at most; 0 = as long as the steps do.
+        num_known: the Gaussians were optimised before, from the keyframes below this index; two of three steps then go
+            to the others, at the smaller rates of the second half.
+        densifier: adds and moves Gaussians meanwhile.
         generator: chooses the order of the keyframes.
+        checkpoint: keeps what was reached when it is stopped; the same work then goes on from there.
         progress: told the loss.
 
     Raises:
         Cancelled: from `progress`.
     """
-    began = time.monotonic()
+    began, seconds = time.monotonic(), min((limit for limit in (budget, max_seconds) if limit > 0), default=0.0)
     indices = [i for i in range(len(keyframes)) if not is_held_out(i, holdout_every)]
-    origin = torch.arange(len(gaussians))
+    order, checkpoint = Order(indices, num_known, generator), checkpoint or NoCheckpoint()
     if not indices:
-        return Optimized(gaussians=gaussians, origin_of_gaussian=origin, steps=0)
-    first = _outside_free_space(gaussians, keyframes, progress)
-    start = _filled(
-        gaussians.select(first), keyframes, indices, rasterizer, seed_stride, seed_alpha, max_gaussians, progress
+        return Optimized(gaussians=gaussians, origin_of_gaussian=torch.arange(len(gaussians)), steps=0)
+    groundwork = Groundwork(
+        keyframes=keyframes,
+        rasterizer=rasterizer,
+        seed_stride=seed_stride,
+        seed_alpha=seed_alpha,
+        max_gaussians=max_gaussians,
+        progress=progress,
+        ends_at=tuple(began + share * seconds for share in SURFACE_SHARES) if seconds > 0 else (),
     )
-    origin = torch.cat([origin[first.cpu()], torch.full((len(start) - len(first),), NONE)])
-    # What moved seeds itself again wherever it was.
-    second = _outside_free_space(start, keyframes, progress)
-    start, origin = start.select(second), origin[second.cpu()]
-    logger.info(
-        "%s of %s Gaussians stood in free space, %s are new",
-        len(gaussians) - int((origin != NONE).sum()),
-        len(gaussians),
-        int((origin == NONE).sum()),
-    )
+    start, origin = groundwork.laid(gaussians, [i for i in indices if i >= num_known] or indices)
     if not len(start):
         return Optimized(gaussians=start, origin_of_gaussian=origin, steps=0)
+    is_compensated = exposure == "on" or (
+        exposure == "auto" and exposure_spread(start, keyframes, rasterizer, indices) > MIN_SPREAD
+    )
     trainer = Trainer(
         start,
         rasterizer,
         Losses(depth_weight=depth_weight, ssim_weight=ssim_weight),
         extent=_extent(keyframes, indices, start),
-        num_keyframes=len(keyframes) if exposure else 0,
+        num_keyframes=len(keyframes) if is_compensated else 0,
     )
+    num_new = sum(i >= num_known for i in indices)
+    schedule = Schedule(_steps(iterations, budget, num_known, num_new), seconds, began, num_known > 0)
+    course = _Course(trainer, schedule, order, densifier or NoDensifier(), max_gaussians)
     with _one_torch_thread():
-        steps = _train(trainer, keyframes, _order(indices, generator), iterations, max_seconds, began, progress)
-    result = trainer.result
+        course.run(keyframes, checkpoint, progress)
+    result, origin = trainer.result, origin[trainer.origin.cpu()]
     shown = torch.nonzero(_is_sound(result))[:, 0]
-    logger.info("%s steps in %.1f s, %s Gaussians", steps, time.monotonic() - began, len(shown))
-    return Optimized(gaussians=result.select(shown), origin_of_gaussian=origin[shown.cpu()], steps=steps)
+    logger.info("%s steps in %.1f s, %s Gaussians", schedule.step, time.monotonic() - began, len(shown))
+    return Optimized(gaussians=result.select(shown), origin_of_gaussian=origin[shown.cpu()], steps=schedule.step)
 
 
-def _train(
-    trainer: Trainer,
-    keyframes: KeyframeSource,
-    order: Iterator[int],
-    iterations: int,
-    max_seconds: float,
-    began: float,
-    progress: Progress,
-) -> int:
-    """Step until the steps or the time are over; returns how many were made."""
-    for step in range(iterations):
-        elapsed = time.monotonic() - began
-        if 0 < max_seconds <= elapsed:
-            logger.warning(
-                "optimisation stopped after %s of %s steps: its %.0f s are over", step, iterations, max_seconds
-            )
-            return step
-        index = next(order)
-        fraction = max(step / iterations, elapsed / max_seconds if max_seconds > 0 else 0.0)
-        loss = trainer.step(keyframes[index], index, fraction)
-        progress("optimize", step + 1, iterations, loss=loss)
-    return iterations
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """The steps from the start, or from a checkpoint, to the end."""
+
+    trainer: Trainer
+    schedule: Schedule
+    order: Order
+    densifier: Densifier
+    max_gaussians: int
+
+    def run(self, keyframes: KeyframeSource, checkpoint: Checkpoint, progress: Progress) -> None:
+        """Step until the schedule is over; what stops it leaves a checkpoint."""
+        parts, schedule = (self.trainer, self.schedule, self.order), self.schedule
+        kept = checkpoint.load()
+        if kept:
+            for part in parts:
+                part.restore(kept)
+            logger.info("going on after step %s", schedule.step)
+        try:
+            while not schedule.is_over:
+                index, fraction = self.order.next(), schedule.fraction
+                loss = self.trainer.step(at_resolution(keyframes[index], fraction), index, fraction)
+                schedule.step += 1
+                if schedule.densifies(fraction):
+                    self.trainer.densify(self.densifier, self.max_gaussians, self.order.generator)
+                progress("optimize", schedule.step, schedule.total, loss=loss)
+        except (Cancelled, KeyboardInterrupt):
+            checkpoint.save({name: tensor for part in parts for name, tensor in part.tensors().items()})
+            raise
+
+
+def _steps(iterations: int, budget: float, num_known: int, num_new: int) -> int:
+    """How many steps there are; 0 = as many as there is time for."""
+    if iterations >= 0:
+        return iterations
+    if budget > 0:
+        return 0
+    return min(NEW_STEPS * num_new, AUTO_STEPS) if num_known and num_new else AUTO_STEPS
 
 
 @contextmanager
@@ -150,47 +188,6 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _order(indices: Sequence[int], generator: torch.Generator | None) -> Iterator[int]:
-    """The keyframes in random order, each once before any again, for ever."""
-    while True:
-        for place in torch.randperm(len(indices), generator=generator).tolist():
-            yield indices[place]
-
-
-def _outside_free_space(gaussians: Gaussians, keyframes: KeyframeSource, progress: Progress) -> Tensor:
-    """Indices of the Gaussians that more keyframes saw than looked through; those held out tell their depth."""
-    space = FreeSpace(gaussians.means)
-    for index in range(len(keyframes)):
-        space.add(keyframes[index])
-        progress("carve", index + 1, len(keyframes))
-    return torch.nonzero(~space.is_empty())[:, 0].to(gaussians.means.device)
-
-
-def _filled(
-    gaussians: Gaussians,
-    keyframes: KeyframeSource,
-    indices: Sequence[int],
-    rasterizer: Rasterizer,
-    seed_stride: int,
-    seed_alpha: float,
-    max_gaussians: int,
-    progress: Progress,
-) -> Gaussians:
-    """The Gaussians and, behind them, new ones on surfaces that they leave unexplained."""
-    for done, index in enumerate(indices):
-        keyframe = keyframes[index]
-        with torch.no_grad():
-            rendering = rasterizer.render(gaussians, keyframe.camera, keyframe.world_from_camera)
-        seeds = seed_gaussians(
-            keyframe, rendering, seed_stride=seed_stride, seed_alpha=seed_alpha, sh_degree=gaussians.sh_degree
-        )
-        room = max(max_gaussians - len(gaussians), 0)
-        seeds = seeds.select(torch.arange(min(len(seeds), room)))
-        gaussians = gaussians.joined(seeds.to(gaussians.means.device))
-        progress("fill", done + 1, len(indices), gaussians=len(gaussians))
-    return gaussians
 
 
 def _extent(keyframes: KeyframeSource, indices: Sequence[int], gaussians: Gaussians) -> float:
