@@ -30,7 +30,7 @@ bench: setup ## measure speed and memory of this machine, 10 minutes; figures in
 proof: setup ## measure what each part of the method earns (40 minutes); DATA=... holds models/, see docs/method.md
 	@$(RUN) benchmarks/method.py $(DATA)
 
-soak: setup ## run the nodes for an hour and watch their memory
+soak: setup ## drive through 10 000 keyframes and watch the memory (minutes)
 	@$(RUN) -m pytest -m soak $(ARGS)
 
 clean: ## remove everything that was made, .venv too

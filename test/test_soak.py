@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A long mission keeps memory flat: keyframes lie on the disk, caches are bounded. `make soak` drives the long one."""
+
+from pathlib import Path
+
+import pytest
+from mission import HEIGHT, WIDTH, Course, drive
+
+MAX_SLOPE = 2.0  # MB for 1000 keyframes
+SHORT, LONG = 200, 10_000
+PIXELS_MB = 1000 * WIDTH * HEIGHT * (3 + 4 + 4) / 1e6  # of 1000 keyframes: colour, depth, labels
+
+
+def told(course: Course, capsys: pytest.CaptureFixture) -> None:
+    with capsys.disabled():
+        print(
+            f"\n{course.keyframes[-1]} keyframes, {course.num_gaussians} Gaussians: {course.megabytes[-1]:.0f} MB, "
+            f"{course.slope:+.2f} MB for 1000 keyframes, at most {MAX_SLOPE}"
+        )
+
+
+def test_the_slope_of_memory_is_found_where_there_is_one() -> None:
+    growing = Course(keyframes=list(range(0, 1000, 10)), megabytes=[100 + 0.005 * n for n in range(0, 1000, 10)])
+    assert growing.slope == pytest.approx(5.0)
+    late = Course(keyframes=list(range(100)), megabytes=[50.0 + min(n, 20) for n in range(100)])
+    assert late.slope == pytest.approx(0.0, abs=1e-9)  # what fills at the start is no slope
+
+
+def test_memory_stays_flat_over_some_hundred_keyframes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    course = drive(tmp_path, SHORT)
+    told(course, capsys)
+    assert course.slope < 0.5 * PIXELS_MB  # a short drive tells no more than whether keyframes are held
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_memory_stays_flat_over_ten_thousand_keyframes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    course = drive(tmp_path, LONG)
+    told(course, capsys)
+    assert course.slope <= MAX_SLOPE
