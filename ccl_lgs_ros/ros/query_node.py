@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers questions about the newest published version of a map.
 
-Serves `semantic_query`, `render_view`, `get_map_info`, `encode_text` and `~/load_map`; listens to `query_text`;
-publishes `query/points`, `query/markers` and `status`.
+Serves `semantic_query`, `render_view`, `get_map_info`, `encode_text`, `~/load_map` and `~/publish_map`; listens to
+`query_text`; publishes `query/points`, `query/markers`, `gaussian_cloud`, `semantic_cloud`, `semantic_gaussians` and
+`status`.
 """
 
 import sys
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
@@ -29,6 +31,7 @@ from ccl_lgs_ros.ros.answers import answer_cloud, answer_markers, gaussian_indic
 from ccl_lgs_ros.ros.conversions import header_message, pose_message, vector_message
 from ccl_lgs_ros.ros.guards import guarded, guarded_service
 from ccl_lgs_ros.ros.lifecycle import AutostartNode
+from ccl_lgs_ros.ros.map_publisher import MapPublisher
 from ccl_lgs_ros.ros.map_reader import MapReader
 from ccl_lgs_ros.ros.parameters import declare_options, on_change, warn_of_unknown
 from ccl_lgs_ros.ros.pictures import draw
@@ -83,6 +86,7 @@ class QueryNode(AutostartNode):
         log = self.get_logger()
         self._points = self.create_publisher(PointCloud2, "query/points", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "query/markers", LATCHED)
+        self._map = MapPublisher(self, self.options.viz_max_points)
         self._status = StatusPublisher(self)
         serve = self.create_service
         serve(SemanticQuery, "semantic_query", guarded_service(log, "semantic_query", self._query, error_code))
@@ -90,6 +94,7 @@ class QueryNode(AutostartNode):
         serve(GetMapInfo, "get_map_info", guarded_service(log, "get_map_info", self._info))
         serve(EncodeText, "encode_text", guarded_service(log, "encode_text", self._encode))
         serve(LoadMap, "~/load_map", guarded_service(log, "load_map", self._load))
+        serve(Trigger, "~/publish_map", guarded_service(log, "publish_map", self._publish_map))
         self.create_subscription(String, "query_text", guarded(log, "query_text", self._on_text), 5)
         for topic, is_static in (("/tf", False), ("/tf_static", True)):
             durability = DurabilityPolicy.TRANSIENT_LOCAL if is_static else DurabilityPolicy.VOLATILE
@@ -106,6 +111,8 @@ class QueryNode(AutostartNode):
     def _watch(self) -> None:
         if self.reader is not None and self.is_active:
             self.reader.refresh()
+            if self.reader.version:
+                self._map.look(self.reader.map)
         self._publish_status()
 
     def _active_reader(self) -> MapReader:
@@ -195,6 +202,16 @@ class QueryNode(AutostartNode):
             response.features.frombytes(prompt.feature.float().cpu().numpy().tobytes())
         response.unknown_words = [" ".join(prompt.unknown_words) for prompt in prompts]
         response.success, response.message = True, f"{len(prompts)} texts encoded by {encoder.identity}"
+        return response
+
+    def _publish_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        semantic_map = self._active_reader().map
+        count = self._map.publish_whole(semantic_map)
+        response.success = True
+        response.message = (
+            f"version {semantic_map.version}: {len(semantic_map.gaussians)} Gaussians in {count} messages on "
+            "semantic_gaussians"
+        )
         return response
 
     def _load(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:

@@ -15,3 +15,4 @@ class QueryNodeOptions:
     autostart: bool = option(True, "Configure and activate at once; false leaves that to a lifecycle manager.")
     watch_period: float = option(0.5, "Seconds between looks for a new version of the map.", low=0.05, high=60)
     publish_results: bool = option(True, "Publish the answers on query/points and query/markers.")
+    viz_max_points: int = option(200_000, "Points in gaussian_cloud and semantic_cloud; more slow viewers.", low=100)

@@ -4,11 +4,13 @@
 import resource
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from ccl_lgs_ros.msg import MapStatus
 from ccl_lgs_ros.ros.conversions import header_message
+from ccl_lgs_ros.ros.diagnostics import TOPIC, diagnostics_of
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 PERIOD = 1.0  # seconds
@@ -17,11 +19,12 @@ UNKNOWN = float("nan")
 
 
 class StatusPublisher:
-    """Publishes MapStatus on `status`."""
+    """Publishes MapStatus on `status`, and the same on /diagnostics."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._publisher = node.create_publisher(MapStatus, "status", LATCHED)
+        self._diagnostics = node.create_publisher(DiagnosticArray, TOPIC, 10)
         self._sent_state: tuple[Any, ...] = ()
         self._sent_at_ns = 0
 
@@ -34,7 +37,9 @@ class StatusPublisher:
         self._sent_state, self._sent_at_ns = state, now_ns
         defaults = {"loss": UNKNOWN, "psnr": UNKNOWN, "eta": -1.0, "memory": peak_memory()}
         header = header_message(now_ns, frame_id)
-        self._publisher.publish(MapStatus(header=header, node=self._node.get_name(), **{**defaults, **fields}))
+        status = MapStatus(header=header, node=self._node.get_name(), **{**defaults, **fields})
+        self._publisher.publish(status)
+        self._diagnostics.publish(diagnostics_of(status, self._node.get_fully_qualified_name()))
 
 
 def peak_memory() -> int:

@@ -14,8 +14,9 @@ pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
 
 from action_msgs.msg import GoalStatus
 from ccl_lgs_ros.action import BuildMap
-from ccl_lgs_ros.msg import MapStatus
+from ccl_lgs_ros.msg import MapStatus, SemanticGaussians
 from ccl_lgs_ros.srv import EncodeText, GetMapInfo, LoadMap, RenderView, SaveMap, SemanticQuery
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.srv import ChangeState, GetState
 from ros.fake_camera import (
@@ -145,6 +146,7 @@ def test_a_map_is_built_on_demand_and_answers_every_service(client, start, keyfr
 
     check_queries(client)
     check_views(client)
+    check_map_topics(client, result.num_gaussians)
     check_save_and_load(client, keyframes, tmp_path)
     children = training.children()
     assert len(children) == 1
@@ -211,6 +213,21 @@ def check_views(client) -> None:
     rows = np.array(texts.features).reshape(2, texts.dim)
     assert np.linalg.norm(rows[0]) == pytest.approx(1.0, abs=1e-5) and not rows[1].any()
     assert texts.unknown_words == ["", "glorp"]
+
+
+def check_map_topics(client, num_gaussians: int) -> None:
+    """The map for viewers, for other programs, and its state for monitors."""
+    looks = {name: client.collect(PointCloud2, name, LATCHED) for name in ("gaussian_cloud", "semantic_cloud")}
+    whole = client.collect(SemanticGaussians, "semantic_gaussians", RELIABLE)
+    reports = client.collect(DiagnosticArray, "/diagnostics")
+    client.until(lambda: all(looks.values()) and whole, DISCOVERY, "the map on its topics")
+    assert 0 < looks["gaussian_cloud"][-1].width <= num_gaussians
+    before = len(whole)
+    assert client.call(Trigger, "query_node/publish_map").success
+    client.until(lambda: len(whole) > before, DISCOVERY, "the map again")
+    assert sum(chunk.cloud.width for chunk in whole[before:]) == whole[-1].total_count == num_gaussians
+    named = lambda: {status.name for array in reports for status in array.status}  # noqa: E731
+    client.until(lambda: len(named()) == 2, DISCOVERY, "diagnostics of both nodes")
 
 
 def check_save_and_load(client, keyframes: Path, tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole map as messages: clouds to look at, and the Gaussians with their language for other programs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
+
+from ccl_lgs_ros.gaussians.seed import SH_C0
+from ccl_lgs_ros.msg import SemanticGaussians
+from ccl_lgs_ros.ros.clouds import cloud_message, packed_rgb
+from ccl_lgs_ros.structures import LEVELS, NONE, Gaussians, SemanticLevel, SemanticMap
+
+GOLDEN = 0.6180339887498949  # of a turn between the hues of two tracks, so that neighbours differ
+GREY = 0.35  # of what has no track
+CHUNK = 20_000  # Gaussians in a message: 1.5 MB
+COARSE_FIRST = tuple(reversed(LEVELS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a viewer of clouds can take."""
+
+    max_points: int
+    min_opacity: float = 0.1  # fainter Gaussians show next to nothing
+
+
+def gaussian_cloud(semantic_map: SemanticMap, header: Header, look: Look) -> PointCloud2:
+    """Centres x y z in metres with their colour rgb, evenly thinned to what a viewer can take."""
+    shown = _shown(semantic_map.gaussians, look)
+    return _coloured(semantic_map.gaussians, shown, base_colors(semantic_map.gaussians)[shown], header)
+
+
+def semantic_cloud(semantic_map: SemanticMap, header: Header, look: Look) -> PointCloud2:
+    """The same points in the colours of their tracks at the whole level; grey where there is no track."""
+    shown = _shown(semantic_map.gaussians, look)
+    level = _first_level(semantic_map)
+    track = level.track_of_gaussian.numpy()[shown] if level else np.full(len(shown), NONE)
+    return _coloured(semantic_map.gaussians, shown, track_colors(track), header)
+
+
+def semantic_gaussians(semantic_map: SemanticMap, header: Header) -> Iterator[SemanticGaussians]:
+    """All Gaussians with their tracks, in chunks; the codebooks come with the first."""
+    names = [name for name in COARSE_FIRST if name in semantic_map.levels]
+    books = [semantic_map.levels[name].codebook.entries.float().numpy() for name in names]
+    count = len(semantic_map.gaussians)
+    starts = range(0, max(count, 1), CHUNK)
+    for index, start in enumerate(starts):
+        message = SemanticGaussians(
+            header=header, map_id=semantic_map.map_id, map_version=semantic_map.version, total_count=count,
+            chunk_index=index, chunk_count=len(starts), encoder=semantic_map.encoder, levels=names,
+            codebook_sizes=[len(book) for book in books], codebook_dim=books[0].shape[1] if books else 0,
+        )  # fmt: skip
+        message.cloud = cloud_message(_columns(semantic_map, names, slice(start, min(start + CHUNK, count))), header)
+        if index == 0:
+            for book in books:
+                message.codebooks.frombytes(np.ascontiguousarray(book).tobytes())
+        yield message
+
+
+def base_colors(gaussians: Gaussians) -> NDArray[np.float32]:
+    """The colour [N, 3] in 0 to 1 of each Gaussian, the same from all sides."""
+    return np.clip(0.5 + SH_C0 * gaussians.sh[:, 0].detach().numpy(), 0.0, 1.0)
+
+
+def track_colors(track: NDArray[np.integer]) -> NDArray[np.float32]:
+    """A colour [n, 3] in 0 to 1 for each track, always the same one; GREY for -1."""
+    hue = (track.astype(np.float64) * GOLDEN % 1.0 * 360.0).astype(np.float32)
+    hsv = np.stack([hue, np.full_like(hue, 0.65), np.full_like(hue, 0.95)], axis=1)[:, None]
+    colors = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[:, 0] if len(hsv) else hsv[:, 0]
+    return np.where((track == NONE)[:, None], GREY, colors).astype(np.float32)
+
+
+def _shown(gaussians: Gaussians, look: Look) -> NDArray[np.int64]:
+    solid = np.flatnonzero(gaussians.opacities.detach().numpy() >= look.min_opacity)
+    if len(solid) <= look.max_points:
+        return solid
+    return solid[np.linspace(0, len(solid) - 1, look.max_points).astype(np.int64)]
+
+
+def _coloured(
+    gaussians: Gaussians, shown: NDArray[np.int64], colors: NDArray[np.float32], header: Header
+) -> PointCloud2:
+    x, y, z = gaussians.means.detach().numpy()[shown].T
+    return cloud_message({"x": x, "y": y, "z": z, "rgb": packed_rgb(colors)}, header)
+
+
+def _first_level(semantic_map: SemanticMap) -> SemanticLevel | None:
+    return next((semantic_map.levels[name] for name in COARSE_FIRST if name in semantic_map.levels), None)
+
+
+def _columns(semantic_map: SemanticMap, names: list[str], rows: slice) -> dict[str, NDArray]:
+    """The columns that SemanticGaussians.msg lists, of some Gaussians."""
+    gaussians = semantic_map.gaussians.select(rows).detached()  # type: ignore[arg-type]
+    quats = gaussians.quats / gaussians.quats.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    columns: dict[str, NDArray] = dict(zip("xyz", gaussians.means.numpy().T, strict=True))
+    columns["rgb"] = packed_rgb(base_colors(gaussians))
+    columns["opacity"] = gaussians.opacities.numpy()
+    columns |= {f"scale_{axis}": column for axis, column in zip("xyz", gaussians.scales.numpy().T, strict=True)}
+    columns |= {f"rot_{axis}": quats[:, place].numpy() for place, axis in ((1, "x"), (2, "y"), (3, "z"), (0, "w"))}
+    columns["id"] = np.arange(rows.start, rows.stop, dtype=np.uint32)
+    for name in names:
+        level = semantic_map.levels[name]
+        track = level.track_of_gaussian[rows].numpy().astype(np.int32)
+        entry = level.entry_of_track.numpy()[np.maximum(track, 0)] if level.num_tracks else np.full(len(track), NONE)
+        columns[f"track_{name}"] = track
+        columns[f"entry_{name}"] = np.where(track == NONE, NONE, entry).astype(np.int32)
+        columns[f"confidence_{name}"] = level.confidence[rows].numpy()
+    return columns
