@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Listens to a posed camera and stores the images worth keeping in the map directory. Never loads torch.
 
-Publishes `keyframe`, `keyframe_path` and `status`; serves `~/capture_now` and `~/pause_capture`.
+Publishes `keyframe`, `keyframe_path`, `keyframe_markers` and `status`; serves `~/capture_now` and `~/pause_capture`.
 """
 
 import sys
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
-from nav_msgs.msg import Path as PathMessage
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -34,13 +33,14 @@ from ccl_lgs_ros.ingest.messages import (
 from ccl_lgs_ros.msg import Keyframe as KeyframeMessage
 from ccl_lgs_ros.msg import MapStatus
 from ccl_lgs_ros.ros.capture_thread import AnnouncingStore, BagCapture, BagTopics, CaptureThread, LiveCapture
-from ccl_lgs_ros.ros.conversions import header_message, keyframe_message, path_message
+from ccl_lgs_ros.ros.conversions import keyframe_message
 from ccl_lgs_ros.ros.guards import guarded, guarded_service
 from ccl_lgs_ros.ros.inputs import Input, topics_of_types
 from ccl_lgs_ros.ros.keyframe_options import KeyframeNodeOptions
 from ccl_lgs_ros.ros.parameters import declare_options, warn_of_unknown
 from ccl_lgs_ros.ros.spinning import run_node
-from ccl_lgs_ros.ros.status import LATCHED, StatusPublisher
+from ccl_lgs_ros.ros.status import StatusPublisher
+from ccl_lgs_ros.ros.trail import KeyframeTrail
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 
@@ -77,10 +77,10 @@ class KeyframeNode(Node):
                 self.directory, writable=True, jpeg_quality=options.jpeg_quality, max_disk_gb=options.max_disk_gb
             )
         )
-        self._poses = [(e.stamp_ns, e.world_from_camera) for e in self.store.store.entries]
+        known = [(e.stamp_ns, e.world_from_camera) for e in self.store.store.entries]
+        self._trail = KeyframeTrail(self, self.config.frames.map_frame, known)
         self._inputs: list[Input] = []
         self._images_before, self._checked_at = 0, time.monotonic()
-        self._path_is_new = True
         self.capture = self._create_capture()
         self._create_outputs()
         self.capture.start()
@@ -168,12 +168,11 @@ class KeyframeNode(Node):
         logger = self.get_logger()
         reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         self._keyframes = self.create_publisher(KeyframeMessage, "keyframe", reliable)
-        self._path = self.create_publisher(PathMessage, "keyframe_path", LATCHED)
         self._status = StatusPublisher(self)
         self.create_service(Trigger, "~/capture_now", guarded_service(logger, "capture_now", self._capture_now))
         self.create_service(SetBool, "~/pause_capture", guarded_service(logger, "pause_capture", self._pause_capture))
         self.create_timer(TICK, guarded(logger, "tick", self._tick))
-        self.create_timer(1.0, guarded(logger, "path", self._publish_path))
+        self.create_timer(1.0, guarded(logger, "path", self._trail.publish))
 
     def _tick(self) -> None:
         for source in self._inputs:
@@ -184,9 +183,8 @@ class KeyframeNode(Node):
 
     def _announce(self) -> None:
         for keyframe in self.store.take_new():
-            previous = self._poses[-1][1] if self._poses else None
-            self._poses.append((keyframe.stamp_ns, keyframe.world_from_camera))
-            self._path_is_new = True
+            previous = self._trail.last_pose
+            self._trail.append(keyframe.stamp_ns, keyframe.world_from_camera, keyframe.camera)
             self._keyframes.publish(self._message(keyframe, previous))
 
     def _message(self, keyframe: Any, previous: NDArray[np.float64] | None) -> KeyframeMessage:
@@ -199,12 +197,6 @@ class KeyframeNode(Node):
             map_path=str(folder),
             uri=f"{self.directory.keyframes_path.name}/{self.store.store.entries[keyframe.id].image_name}",
         )
-
-    def _publish_path(self) -> None:
-        if self._path_is_new:
-            self._path_is_new = False
-            now_ns = self.get_clock().now().nanoseconds
-            self._path.publish(path_message(self._poses, header_message(now_ns, self.config.frames.map_frame)))
 
     def _warn_of_silence(self) -> None:
         now, images = time.monotonic(), self.capture.capture.num_images if self.capture.capture else 0

@@ -18,6 +18,7 @@ from ros.fake_camera import HEIGHT, STEP, WIDTH, FakeCamera, plane
 from ros.harness import BEST_EFFORT, DISCOVERY, LATCHED, RELIABLE, ROOT
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
+from visualization_msgs.msg import MarkerArray
 
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -44,10 +45,12 @@ def counted(statuses: list[MapStatus], **least: int):
 def test_keyframes_from_topics_are_stored_and_announced(client, start, tmp_path: Path) -> None:
     node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable", **QUICK)
     keyframes, paths = client.collect(Keyframe, "keyframe"), client.collect(PathMessage, "keyframe_path", LATCHED)
+    frusta = client.collect(MarkerArray, "keyframe_markers", LATCHED)
     camera = FakeCamera(client, RELIABLE)
     for _ in range(4):
         camera.send()
     client.until(lambda: len(keyframes) == 4, 20, "four keyframes")
+    client.until(lambda: frusta and len(frusta[-1].markers[1].points) == 4 * 16, 5, "four cameras")
     client.until(lambda: paths and len(paths[-1].poses) == 4, 5, "a path of four poses")
     assert [k.id for k in keyframes] == [0, 1, 2, 3]
     assert [k.world_from_camera.position.x for k in keyframes] == pytest.approx([STEP * i for i in (1, 2, 3, 4)])

@@ -10,11 +10,14 @@ import torch
 from ccl_lgs_ros.msg import MapStatus
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
 
+from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.ros import map_clouds
 from ccl_lgs_ros.ros.clouds import columns_of
 from ccl_lgs_ros.ros.diagnostics import diagnostics_of
 from ccl_lgs_ros.ros.map_clouds import Look, gaussian_cloud, semantic_cloud, semantic_gaussians, track_colors
+from ccl_lgs_ros.ros.trail import FRUSTUM_DEPTH, MAX_FRUSTA, frusta
 from ccl_lgs_ros.structures import Codebook, Gaussians, SemanticLevel, SemanticMap
 
 HEADER = Header(frame_id="map")
@@ -102,3 +105,22 @@ def test_diagnostics_say_in_a_sentence_what_is_wrong() -> None:
     broken = MapStatus(state=MapStatus.STATE_ERROR, message="the disk is full")
     error = diagnostics_of(broken, "n").status[0]
     assert error.level == DiagnosticStatus.ERROR and "the disk is full" in error.message
+
+
+def test_a_camera_is_drawn_where_it_stood_and_looked() -> None:
+    camera = Camera(width=40, height=20, fx=20.0, fy=20.0, cx=20.0, cy=10.0)
+    pose = np.eye(4)
+    pose[:3, 3] = (1.0, 2.0, 3.0)
+    clear, lines = frusta([pose], camera, HEADER).markers
+    assert clear.action == Marker.DELETEALL and lines.type == Marker.LINE_LIST
+    points = np.array([(p.x, p.y, p.z) for p in lines.points]) - pose[:3, 3]
+    assert len(points) == 16
+    assert {tuple(p) for p in np.round(points / FRUSTUM_DEPTH, 6).tolist()} == {
+        (0, 0, 0), (-1, -0.5, 1), (1, -0.5, 1), (1, 0.5, 1), (-1, 0.5, 1)
+    }  # fmt: skip
+
+
+def test_a_long_path_is_drawn_with_a_bounded_number_of_cameras() -> None:
+    lines = frusta([np.eye(4)] * (3 * MAX_FRUSTA), None, HEADER).markers[1]
+    assert len(lines.points) == 16 * MAX_FRUSTA
+    assert not frusta([], None, HEADER).markers[1].points
