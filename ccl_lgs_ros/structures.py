@@ -181,9 +181,8 @@ class Tracks:
 class VoteTable:
     """The working votes of one level: the heaviest tracks of each Gaussian, a bounded number of them.
 
-    Bounded counters as of Misra and Gries (1982): the true sum of a track lies between its weight (0 if it is not in
-    the row) and that plus `lost`, which until tracks are joined is at most 1 / (S + 1) of
-    all votes of the Gaussian. A row takes 8 S + 8 bytes.
+    As Misra and Gries (1982) count: a track's true sum lies between its weight (0 if not in the row) and that plus
+    `lost`, at most 1 / (S + 1) of all votes of the Gaussian until tracks are joined. A row takes 8 S + 8 bytes.
     """
 
     track: Tensor  # [N, S] int32, -1 empty, heaviest first

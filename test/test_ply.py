@@ -9,6 +9,7 @@ import torch
 from plyfile import PlyData, PlyElement
 
 from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.storage import ply
 from ccl_lgs_ros.storage.ply import read_splat, write_splat
 from ccl_lgs_ros.structures import Gaussians
 
@@ -35,6 +36,16 @@ def test_what_is_written_is_read(tmp_path: Path, count: int, sh_degree: int) -> 
     gaussians = some_gaussians(count, sh_degree)
     write_splat(tmp_path / "a.ply", gaussians)
     assert_equal(gaussians, read_splat(tmp_path / "a.ply"))
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3, 7, 8])
+def test_a_file_written_in_pieces_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    write_splat(tmp_path / "whole.ply", some_gaussians(sh_degree=2))
+    monkeypatch.setattr(ply, "_ROWS_AT_ONCE", rows_at_once)
+    write_splat(tmp_path / "pieces.ply", some_gaussians(sh_degree=2))
+    assert (tmp_path / "pieces.ply").read_bytes() == (tmp_path / "whole.ply").read_bytes()
 
 
 def test_viewers_find_the_properties_that_3dgs_writes(tmp_path: Path) -> None:

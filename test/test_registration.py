@@ -168,6 +168,13 @@ def test_confidence_is_the_share_of_the_winner():
     assert confidence.tolist() == [191, 255, 0]
 
 
+def test_labels_of_one_code_win_together_and_the_heaviest_of_them_answers() -> None:
+    table = accumulated([torch.tensor([[2.0, 1.5, 3.0, 0.0], [0.0, 1.0, 4.0, 0.0], [0.0, 0.0, 0.0, 0.0]])], slots=4)
+    label, confidence = lifter(4).resolve_coded(table, torch.tensor([5, 5, 3, 5]))
+    assert label.tolist() == [0, 2, NONE]
+    assert confidence.tolist() == [round(255 * 3.5 / 6.5), round(255 * 4 / 5), 0]
+
+
 def test_an_undecided_gaussian_has_no_track():
     table = accumulated([torch.ones(1, 4)], slots=4)
     assert lifter(4, min_confidence=0.3).resolve(table)[0].tolist() == [NONE]

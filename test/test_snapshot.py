@@ -116,6 +116,14 @@ def test_semantics_take_at_most_6_bytes_of_a_gaussian(directory: MapDirectory) -
     assert sizes[1] - sizes[0] <= 6 * 10_000 + 64  # the numbers in the file's own header grow by some digits
 
 
+def test_semantics_of_more_tracks_than_16_bits_name_take_10_bytes_of_a_gaussian(directory: MapDirectory) -> None:
+    sizes = []
+    for count in (1000, 11_000):
+        publish(directory, some_map(count, tracks=NONE_U16))
+        sizes.append((directory.snapshot_path(directory.newest_version()) / FILES[1]).stat().st_size)
+    assert abs(sizes[1] - sizes[0] - 10 * 10_000) <= 64
+
+
 def test_figures_that_json_cannot_hold_do_not_stop_publishing(directory: MapDirectory) -> None:
     odd = {"psnr": float("inf"), "loss": float("nan"), "seconds": torch.tensor(2.0), "list": (1, float("-inf"))}
     publish(directory, replace(some_map(), info=odd))

@@ -61,8 +61,10 @@ class RegistrationLifter:
         if len(code_of_label) == 0:
             return self.resolve(table)
         codes = torch.where(table.track == NONE, NONE, code_of_label[table.track.clamp_min(0).long()])
-        is_same = (codes[:, :, None] == codes[:, None, :]) & (codes != NONE)[:, None, :]
-        weight_of_code = (is_same * table.weight[:, None, :]).sum(dim=2)  # [N, S]
+        weight_of_code = torch.empty_like(table.weight)
+        for slot in range(codes.shape[1]):  # one after another: all pairs at once would take S times the table
+            is_same = (codes == codes[:, slot, None]) & (codes != NONE)
+            weight_of_code[:, slot] = (is_same * table.weight).sum(dim=1)
         first = weight_of_code.argmax(dim=1, keepdim=True)  # of equal weights the first, which is the heaviest label
         label, weight = table.track.gather(1, first)[:, 0], weight_of_code.gather(1, first)[:, 0]
         return self._sure(table, label, weight, table.weight.sum(dim=1) + table.lost)
