@@ -33,6 +33,7 @@ from ccl_lgs_ros.rendering.lanes import (
     load,
     maximum,
     minimum,
+    prefetch,
     select,
     store,
 )
@@ -41,6 +42,7 @@ from ccl_lgs_ros.rendering.tiles import HEIGHT, PIXELS, splat_at
 from ccl_lgs_ros.rendering.workers import take_ticket
 
 LOG2_ALPHA_MIN = math.log2(ALPHA_MIN)
+AHEAD = 4  # places before which a splat is fetched from memory
 NEVER = 3e38  # the place in a list where a pixel that never finishes does
 BATCH = 32  # splats whose weights are held at once
 CONSTANTS = (*EXP2_TERMS, LOG2_ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN)
@@ -143,6 +145,8 @@ def blend_tile(first, last, members, member_rows, splats, channels, tables, left
             j = members[start + k]
             at[k], masks[k] = j * num_channels, member_rows[start + k] & live
             member_rows[start + k] = masks[k]
+            prefetch(splats, members[min(start + k + AHEAD, last - 1)] * 8)
+            prefetch(channels, at[k])
             number = np.float32(start + k - first)
             args = (tables, left, top, clear, ended, weights, k * WIDTH, BATCH * WIDTH)
             live &= ~weigh(splat_at(splats, j), masks[k], number, *args)

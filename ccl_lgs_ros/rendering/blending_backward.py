@@ -7,7 +7,7 @@ never depend on timing; `splat_gradients` then sums the places of each splat.
 
 import numpy as np
 
-from ccl_lgs_ros.rendering.blending import FEW, MANY, constants_of, exponent, offset_of_row, polynomial
+from ccl_lgs_ros.rendering.blending import AHEAD, FEW, MANY, constants_of, exponent, offset_of_row, polynomial
 from ccl_lgs_ros.rendering.bundles import (
     add_loaded,
     inner_product,
@@ -19,7 +19,7 @@ from ccl_lgs_ros.rendering.bundles import (
     zeros,
 )
 from ccl_lgs_ros.rendering.compiled import inner, kernel
-from ccl_lgs_ros.rendering.lanes import WIDTH, broadcast, exp2, fma, load, minimum, select, store
+from ccl_lgs_ros.rendering.lanes import WIDTH, broadcast, exp2, fma, load, maximum, minimum, prefetch, select, store
 from ccl_lgs_ros.rendering.limits import ALPHA_MAX
 from ccl_lgs_ros.rendering.tiles import HEIGHT, PIXELS, splat_at
 from ccl_lgs_ros.rendering.workers import take_ticket
@@ -60,9 +60,7 @@ def tile_gradients(
         stop = max(int(min(np.float32(end - start), ended.max())), 0) + start
         places[stop:end] = np.float32(0.0)
         buffer[:] = np.float32(0.0)
-        scratch[:PIXELS] = np.float32(0.0)
-        scratch[BEHIND : BEHIND + PIXELS] = np.float32(0.0)
-        scratch[CLEAR : CLEAR + PIXELS] = np.abs(clear)
+        start_rows(clear, scratch)
         for r in range(min(HEIGHT, height - top)):
             pixel, at = (top + r) * width + left, r * num_channels * WIDTH
             if left + WIDTH <= width:
@@ -72,6 +70,17 @@ def tile_gradients(
         args = (splats, channels, tables, left, top, buffer, scratch, ended, wanted, places)
         unblend_tile(members, member_rows, start, stop, *args)
         tile = take_ticket(counter)
+
+
+@inner
+def start_rows(clear, scratch):
+    """Begin behind the last splat: with the transmittance that the forward left, and nothing behind."""
+    zero = broadcast(0.0)
+    for at in range(0, PIXELS, WIDTH):
+        left = load(clear, at)
+        store(scratch, at, zero)
+        store(scratch, CLEAR + at, maximum(left, zero - left))
+        store(scratch, BEHIND + at, zero)
 
 
 @inner
@@ -122,6 +131,9 @@ def unblend_tile(
     for place in range(stop - 1, start - 1, -1):
         j, rows, row = members[place], member_rows[place], places[place]
         splat = splat_at(splats, j)
+        ahead = members[max(place - AHEAD, start)]
+        prefetch(splats, ahead * 8)
+        prefetch(channels, ahead * num_channels)
         unblend_alpha(splat, rows, np.float32(place - start), tables, left, top, ended, scratch)
         if wanted[0]:
             c = 0

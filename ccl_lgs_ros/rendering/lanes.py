@@ -86,6 +86,20 @@ def load(typing: Any, array: Any, index: Any):
 
 
 @intrinsic
+def prefetch(typing: Any, array: Any, index: Any):
+    """Ask for the memory at an index of an array, counted flat, before it is needed; it need not exist."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.bitcast(pointer_to(context, builder, signature.args[0], *args), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, *[ir.IntType(32)] * 3])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [place, *(ir.Constant(ir.IntType(32), number) for number in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), generate
+
+
+@intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any):
     """Put 8 numbers into a flat float32 array from an index on."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from ccl_lgs_ros.rendering import harmonics
 from ccl_lgs_ros.rendering.blending_backward import MOMENTS
 from ccl_lgs_ros.rendering.compiled import inner, kernel
-from ccl_lgs_ros.rendering.lanes import WIDTH, load, store
+from ccl_lgs_ros.rendering.lanes import WIDTH, load, prefetch, store
 from ccl_lgs_ros.rendering.projection import (
     axes_of,
     basis,
@@ -23,6 +23,7 @@ from ccl_lgs_ros.rendering.projection import (
 from ccl_lgs_ros.rendering.workers import take_ticket
 
 BATCH = 64  # splats to a ticket
+AHEAD = 2  # splats before which the gradients of one are fetched from memory
 
 direction_gradient = inner(harmonics.direction_gradient)
 
@@ -48,6 +49,10 @@ def splat_gradients(counter, lists, gradients, parameters, view, center, pinhole
         for j in range(start, min(start + BATCH, order.shape[0])):
             i = order[j]
             row[:] = np.float32(0.0)
+            ahead = min(j + AHEAD, order.shape[0] - 1)
+            for at in range(place_start[ahead], place_stop[ahead]):
+                prefetch(flat, places[at] * size)
+                prefetch(flat, places[at] * size + size // 2)
             for at in range(place_start[j], place_stop[j]):
                 place = places[at] * size
                 for k in range(0, size, WIDTH):

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ccl_lgs_ros.rendering.compiled import inner, kernel
-from ccl_lgs_ros.rendering.lanes import WIDTH
+from ccl_lgs_ros.rendering.lanes import WIDTH, prefetch
 from ccl_lgs_ros.rendering.limits import ALPHA_MIN
 from ccl_lgs_ros.rendering.workers import take_ticket
 
@@ -19,6 +19,7 @@ HEIGHT = 32  # rows of a tile
 PIXELS = WIDTH * HEIGHT
 MARGIN = 1e-3  # pixels by which ellipses are taken too large, against rounding
 NUM_BLOCKS = 16
+AHEAD = 8  # splats before which one is fetched from memory
 LOG2_ALPHA_MIN = math.log2(ALPHA_MIN)
 
 
@@ -102,6 +103,10 @@ def gather(counter, order, found, features, place_start, out, size):
     while block < NUM_BLOCKS:
         for j in range(m * block // NUM_BLOCKS, m * (block + 1) // NUM_BLOCKS):
             i, at = order[j], place_start[j]
+            ahead = order[min(j + AHEAD, m - 1)]
+            prefetch(splats, ahead * 8)
+            prefetch(shades, ahead * 4)
+            prefetch(features, ahead * c)
             for k in range(8):
                 sorted_splats[j, k] = splats[i, k]
             for k in range(4):
