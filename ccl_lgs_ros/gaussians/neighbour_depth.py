@@ -15,13 +15,13 @@ import numpy as np
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.gaussians.optimize import is_held_out
-from ccl_lgs_ros.gaussians.stereo import Confirmed, View, confirmed, raw_depth
+from ccl_lgs_ros.gaussians.stereo import Confirmed, View, confirmed, look_around, raw_depth
 from ccl_lgs_ros.protocols import KeyframeSource
 
 logger = logging.getLogger(__name__)
 
 WINDOW = 6  # keyframes on either side that are neighbours
-KEPT_VIEWS = 4 * WINDOW  # about 1 MB each at a width of 320 pixels
+KEPT_VIEWS = 6 * WINDOW  # about 1 MB each at a width of 320 pixels
 KEPT_DEPTHS = 2048  # 0.04 MB each at a width of 320 pixels; what is older is made again when it is asked for
 Item = TypeVar("Item")
 
@@ -62,12 +62,15 @@ class NeighbourDepth:
             self._before.popitem(last=False)
         if keyframe.depth is not None:
             return keyframe
-        others = [other for other in self._before.values() if other is not view]
-        view.raw = raw_depth(view, others)
-        for other in others:  # the first of all had no neighbour
+        self._look(view)
+        for other in list(self._before.values()):  # the first of all had no neighbour
             if other.raw is None and view.raw is not None and other.index in view.raw.neighbours:
-                other.raw = raw_depth(other, [each for each in self._before.values() if each is not other])
+                self._look(other)
         return _with_depth(keyframe, confirmed(view, self._before))
+
+    def _look(self, view: View) -> None:
+        view.around = look_around(view, [other for other in self._before.values() if other is not view])
+        view.raw = raw_depth(view, self._before)
 
     def source(self, keyframes: KeyframeSource) -> KeyframeSource:
         """The keyframes of a whole mission, at working size, with depth."""
@@ -112,11 +115,19 @@ class _Deepened:
         return confirmed(view, {other: self._with_raw(other) for other in others})
 
     def _with_raw(self, index: int) -> View:
+        view = self._with_around(index)
+        if view.raw is None and view.around is not None:
+            is_clear = view.around.near_far is not None
+            get = self._view if is_clear else self._with_around
+            view.raw = raw_depth(view, {other: get(other) for other in view.around.neighbours})
+        return view
+
+    def _with_around(self, index: int) -> View:
         view = self._view(index)
-        if view.raw is None:
-            around = range(max(index - WINDOW, 0), min(index + WINDOW + 1, len(self._keyframes)))
-            others = [i for i in around if i != index and not is_held_out(i, self._holdout_every)]
-            view.raw = raw_depth(view, [self._view(other) for other in others])
+        if view.around is None:
+            near = range(max(index - WINDOW, 0), min(index + WINDOW + 1, len(self._keyframes)))
+            others = [i for i in near if i != index and not is_held_out(i, self._holdout_every)]
+            view.around = look_around(view, [self._view(other) for other in others])
         return view
 
     def _view(self, index: int) -> View:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.gaussians.sweep import Sight, appearance_of, sweep
-from ccl_lgs_ros.gaussians.triangulate import MIN_MATCHES, Features, Matches, features_of, matched, triangulate
+from ccl_lgs_ros.gaussians.triangulate import MIN_MATCHES, Features, features_of, matched, triangulate
 from ccl_lgs_ros.geometry import invert_rigid, rotation_angle, transform_points
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class View:
         self._image = keyframe.image
         height, width = keyframe.image.shape[:2]
         self.small = keyframe.camera.resized(max(width // SWEPT_SHARE, 1), max(height // SWEPT_SHARE, 1))
+        self.around: Around | None = None
         self.raw: Raw | None = None
 
     @cached_property
@@ -70,15 +71,23 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Around:
+    """What a view's features tell of its neighbours and of itself."""
+
+    neighbours: list[int]  # indices
+    neighbour_from_view: list[NDArray[np.float64]]  # [4, 4] each
+    points: NDArray[np.float64]  # [n, 3] pixel x, y and depth of what triangulates
+    near_far: tuple[float, float] | None  # metres; None where too little triangulates to tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Raw:
     """The depth of a view before others have confirmed it."""
 
     depth: NDArray[np.float32]  # [h, w] metres, at the size of the sweep
     margin: NDArray[np.float32]  # [h, w]
-    points: NDArray[np.float64]  # [n, 3] pixel x, y and depth of what was triangulated
     neighbours: list[int]  # the indices of those swept
     neighbour_from_view: list[NDArray[np.float64]]  # [4, 4] each
-    near_far: tuple[float, float]  # metres
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,84 +105,97 @@ class Confirmed:
         return depth
 
 
-def raw_depth(view: View, others: Sequence[View]) -> Raw | None:
-    """Depth of a view from other ones near it; None where none of them helps."""
+def look_around(view: View, others: Sequence[View]) -> Around:
+    """Which of the others help, where they are, and what triangulates with them."""
     apart = [invert_rigid(other.world_from_camera) @ view.world_from_camera for other in others]
     near = [k for k, pose in enumerate(apart) if np.linalg.norm(pose[:3, 3]) > 0 and rotation_angle(pose) < MAX_TURN]
-    if not near:
-        return None
     matches = [matched(view.camera, view.features, others[k].camera, others[k].features, apart[k]) for k in near]
     found = triangulate(view.camera, view.features, matches)
-    is_known = np.isfinite(found.depth)
-    baseline = max(float(np.linalg.norm(pose[:3, 3])) for pose in found.neighbour_from_camera)
-    near_far = _range(found.depth[is_known], baseline, [others[k].raw for k in near])
-    poses = found.neighbour_from_camera
-    typical = float(np.median(found.depth[is_known])) if is_known.sum() >= MIN_POINTS else np.sqrt(np.prod(near_far))
-    chosen = _chosen(poses, matches, found.errors_px, float(typical))
-    if not chosen:
-        return None
-    neighbours = [others[near[c]] for c in chosen]
-    sights = [
-        Sight(camera=other.small, neighbour_from_camera=poses[c], appearance=other.appearance)
-        for c, other in zip(chosen, neighbours, strict=True)
+    poses, errors = found.neighbour_from_camera, found.errors_px
+    is_lost = [
+        len(match.feature) >= MIN_MATCHES and error > MAX_POSE_ERROR_PX
+        for match, error in zip(matches, errors, strict=True)
     ]
-    inverse_depths = np.linspace(1.0 / near_far[1], 1.0 / near_far[0], NUM_PLANES)
-    swept = sweep(view.small, view.image, view.appearance, sights, inverse_depths)
-    return Raw(
-        depth=swept.depth,
-        margin=swept.margin,
-        points=np.column_stack([view.features.pixels, found.depth])[is_known],
-        neighbours=[other.index for other in neighbours],
-        neighbour_from_view=[poses[c] for c in chosen],
+    is_known = np.isfinite(found.depth)
+    points = np.column_stack([view.features.pixels, found.depth])[is_known]
+    near_far = None
+    if len(points) >= MIN_POINTS:
+        low, high = np.percentile(points[:, 2], [2, 98])
+        near_far = float(NEAR_SHARE * low), float(FAR_SHARE * high)
+    return Around(
+        neighbours=[others[k].index for k, lost in zip(near, is_lost, strict=True) if not lost],
+        neighbour_from_view=[pose for pose, lost in zip(poses, is_lost, strict=True) if not lost],
+        points=points,
         near_far=near_far,
     )
+
+
+def raw_depth(view: View, others: Mapping[int, View]) -> Raw | None:
+    """Depth of a view from those around it; None where none of them helps.
+
+    Args:
+        view: that has looked around.
+        others: by index; where too little triangulates, those that have looked around tell the range of depths.
+    """
+    around = view.around
+    if around is None or not around.neighbours:
+        return None
+    near, far = _range(around, [others[index].around for index in around.neighbours])
+    typical = float(np.median(around.points[:, 2])) if around.near_far else float(np.sqrt(near * far))
+    chosen = _chosen(around.neighbour_from_view, typical)
+    if not chosen:
+        return None
+    neighbours = [around.neighbours[c] for c in chosen]
+    poses = [around.neighbour_from_view[c] for c in chosen]
+    sights = [
+        Sight(camera=others[index].small, neighbour_from_camera=pose, appearance=others[index].appearance)
+        for index, pose in zip(neighbours, poses, strict=True)
+    ]
+    swept = sweep(view.small, view.image, view.appearance, sights, np.linspace(1.0 / far, 1.0 / near, NUM_PLANES))
+    return Raw(depth=swept.depth, margin=swept.margin, neighbours=neighbours, neighbour_from_view=poses)
 
 
 def confirmed(view: View, others: Mapping[int, View]) -> Confirmed:
     """What the raw depths of a view's neighbours say of its own.
 
     Args:
-        view: with raw depth; without it nothing is known.
+        view: that has looked around, with raw depth; without it only its points are known.
         others: by index; those with raw depth can confirm.
     """
     raw = view.raw
+    triangulated = (view.around.points if view.around is not None else np.zeros((0, 3))).astype(np.float32)
     if raw is None:
         nothing = np.full((view.small.height, view.small.width), np.nan, np.float16)
-        return Confirmed(depth=nothing, points=np.zeros((0, 3), np.float32))
+        return Confirmed(depth=nothing, points=triangulated)
     points, times = view.small.unproject(raw.depth), np.zeros(raw.depth.shape, np.int32)
     for index, pose in zip(raw.neighbours, raw.neighbour_from_view, strict=True):
         other = others.get(index)
         if other is not None and other.raw is not None:
             times += _agrees(transform_points(pose, points), other.small, other.raw.depth)
     is_kept = (times >= 2) | ((times >= 1) & (raw.margin > MIN_MARGIN))
-    return Confirmed(
-        depth=np.where(is_kept, raw.depth, np.nan).astype(np.float16), points=raw.points.astype(np.float32)
-    )
+    return Confirmed(depth=np.where(is_kept, raw.depth, np.nan).astype(np.float16), points=triangulated)
 
 
-def _range(depth: NDArray[np.float64], baseline: float, known: Sequence[Raw | None]) -> tuple[float, float]:
+def _range(around: Around, known: Sequence[Around | None]) -> tuple[float, float]:
     """The nearest and the farthest depth to look at, in metres."""
-    if len(depth) >= MIN_POINTS:
-        low, high = np.percentile(depth, [2, 98])
-        return float(NEAR_SHARE * low), float(FAR_SHARE * high)
-    ranges = np.array([raw.near_far for raw in known if raw is not None])
+    if around.near_far is not None:
+        return around.near_far
+    ranges = np.array([other.near_far for other in known if other is not None and other.near_far is not None])
     if len(ranges):
         return float(ranges[:, 0].min()), float(ranges[:, 1].max())
+    baseline = max(float(np.linalg.norm(pose[:3, 3])) for pose in around.neighbour_from_view)
     return NEAR_BASELINES * baseline, FAR_BASELINES * baseline
 
 
-def _chosen(
-    poses: Sequence[NDArray[np.float64]], matches: Sequence[Matches], errors: Sequence[float], depth: float
-) -> list[int]:
+def _chosen(poses: Sequence[NDArray[np.float64]], depth: float) -> list[int]:
     """The neighbours that tell most of the depth of what lies that far ahead."""
     middle, scores = np.array([0.0, 0.0, depth]), []
     for k, pose in enumerate(poses):
         there = middle + pose[:3, :3].T @ pose[:3, 3]  # from the neighbour
-        angle = np.arctan2(np.linalg.norm(np.cross(middle, there)), middle @ there)
-        along = np.arctan2(np.linalg.norm(pose[:3, 3]), 2.0 * depth)  # straight ahead, seen off the middle
-        angle = max(float(angle), float(along))
-        is_lost = len(matches[k].feature) >= MIN_MATCHES and errors[k] > MAX_POSE_ERROR_PX
-        if angle > MIN_SIGHT_ANGLE and not is_lost:
+        angle = float(np.arctan2(np.linalg.norm(np.cross(middle, there)), middle @ there))
+        along = float(np.arctan2(np.linalg.norm(pose[:3, 3]), 2.0 * depth))  # straight ahead, seen off the middle
+        angle = max(angle, along)
+        if angle > MIN_SIGHT_ANGLE:
             scores.append((abs(np.log(angle / BEST_ANGLE)) + TURN_COST * rotation_angle(pose), k))
     return [k for _, k in sorted(scores)[:NUM_SWEPT]]
 
