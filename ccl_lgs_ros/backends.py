@@ -16,6 +16,7 @@ from ccl_lgs_ros.registry import asked_for, create, names, part_class
 # kind -> the config group and its option that name the part
 CHOSEN_BY = {
     "rasterizer": ("rendering", "rasterizer"),
+    "densifier": ("gaussians", "densifier"),
     "segmenter": ("perception", "segmenter"),
     "encoder": ("perception", "encoder"),
     "associator": ("association", "associator"),

@@ -23,8 +23,6 @@ def map_recording(
     output: Path,
     config: MapConfig,
     progress: Progress = no_progress,
-    *,
-    max_seconds: float = 0.0,
     **topics: str,
 ) -> tuple[CaptureReport, SemanticMap]:
     """Capture the keyframes of a recording into a map directory and build the map of all that it then holds.
@@ -61,7 +59,7 @@ def map_recording(
             else:
                 report = capture_bag(recording, store, config, progress, **topics)
             store.close()
-            return report, session.build(store, max_seconds)
+            return report, session.build(store)
     except CclLgsError:
         if is_new and not _holds_keyframes(directory):
             shutil.rmtree(output, ignore_errors=True)

@@ -73,7 +73,23 @@ class GaussianOptions:
     seed_alpha: float = option(0.5, "A pixel seeds where the map's rendered alpha is below this.", low=0, high=1)
     max_gaussians: int = option(500_000, "Gaussians that the map may hold.", low=100)
     sh_degree: int = option(0, "Degree of the spherical harmonics of colour.", low=0, high=3)
-    iterations: int = option(400, "Steps of photometric optimisation in a refine.", low=0)
+    iterations: int = option(
+        -1,
+        "Steps of photometric optimisation in a refine; -1 = by the budget, else 16 per keyframe (400 to 3000).",
+        low=-1,
+    )
+    budget: float = option(
+        0.0, "Seconds that a refine spends on the Gaussians, carving and seeding included; 0 = none.", low=0
+    )
+    densifier: str = option(
+        "relocation",
+        "Adds and moves Gaussians in a refine: relocation, splitting, none; gsplat_default, gsplat_mcmc on a GPU.",
+    )
+    exposure: str = option(
+        "auto",
+        "Compensate gain and offset of keyframes; auto = where their brightness differs by more than a fifth.",
+        choices=("auto", "on", "off"),
+    )
     image_width: int = option(320, "Pixels; width at which refine optimises.", low=16)
     holdout_every: int = option(8, "Every how many-th keyframe gives no colour and is scored; 0 = none.", low=0)
     depth: str = option(

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.field.registration import RegistrationLifter
-from ccl_lgs_ros.protocols import Associator, CodebookFitter, Encoder, Lifter, Propagator, Rasterizer, Segmenter
+from ccl_lgs_ros.gaussians.keeping import NoDensifier
+from ccl_lgs_ros.protocols import (
+    Associator,
+    CodebookFitter,
+    Densifier,
+    Encoder,
+    Lifter,
+    Propagator,
+    Rasterizer,
+    Segmenter,
+)
 from ccl_lgs_ros.registry import create
 
 
@@ -23,6 +33,7 @@ class Parts:
     live_lifter: RegistrationLifter
     fitter: CodebookFitter
     lifter: Lifter
+    densifier: Densifier = field(default_factory=NoDensifier)
     propagator: Propagator | None = None  # where tracks come from a video model
     chosen: Mapping[str, str] = field(default_factory=dict)  # kind -> name, as it goes into the map's record
 
@@ -35,6 +46,7 @@ def create_parts(config: MapConfig) -> Parts:
         MissingDependencyError: if one that was named explicitly does not work here.
     """
     rasterizer, rasterizer_name = configured_part("rasterizer", config)
+    densifier, densifier_name = configured_part("densifier", config)
     segmenter, segmenter_name = configured_part("segmenter", config)
     encoder, _ = configured_part("encoder", config)
     fitter, fitter_name = configured_part("fitter", config)
@@ -43,6 +55,7 @@ def create_parts(config: MapConfig) -> Parts:
     propagator, propagator_name = configured_part("propagator", config) if needs_video else (None, "")
     chosen = {
         "rasterizer": rasterizer_name,
+        "densifier": densifier_name,
         "segmenter": described(segmenter, segmenter_name),
         "encoder": encoder.identity,
         "fitter": fitter_name,
@@ -52,6 +65,7 @@ def create_parts(config: MapConfig) -> Parts:
         chosen["propagator"] = described(propagator, propagator_name)
     return Parts(
         rasterizer=rasterizer,
+        densifier=densifier,
         segmenter=segmenter,
         encoder=encoder,
         live_associator=create("associator", "geometric", config.association),

@@ -24,7 +24,7 @@ from ccl_lgs_ros.gaussians.store import GaussianStore, Part
 from ccl_lgs_ros.live import LiveLanguage
 from ccl_lgs_ros.parts import Parts, create_parts
 from ccl_lgs_ros.perceiving import Perceiver, Recollection
-from ccl_lgs_ros.protocols import KeyframeSource, Progress, no_progress
+from ccl_lgs_ros.protocols import Checkpoint, KeyframeSource, Progress, no_progress
 from ccl_lgs_ros.semantics import associate, refined
 from ccl_lgs_ros.storage.checkpoint import FileCheckpoint, fingerprint
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -80,7 +80,7 @@ class MapSession:
         cache = SegmentStore(directory.segments_path, identity=identity)
         self.perceiver = Perceiver(self.parts.segmenter, self.parts.encoder, config.masks, cache)
         self._store = GaussianStore(Gaussians.empty(config.gaussians.sh_degree).to(self.device))
-        self.num_added = 0
+        self.num_added = self.num_refined = 0
         self.live = LiveLanguage(self.parts, config.field.slots, 0)
         self.refined: Refined | None = None
 
@@ -122,6 +122,7 @@ class MapSession:
         try:
             self._refine_geometry(keyframes, max_seconds)
             self._refine_language(keyframes)
+            self.num_refined = self.num_added
         except BaseException:
             self._store, self.live, self.refined = before
             raise
@@ -144,7 +145,7 @@ class MapSession:
             map_id=self.directory.map_id,
             map_frame=self.config.frames.map_frame,
             map_up=self.config.frames.map_up,
-            info={**self.info, "keyframes": self.num_added, "tracks": num_tracks},
+            info={**self.info, "keyframes": self.num_added, "tracks": num_tracks, "vote_bytes": self.live.num_bytes},
         )
         published = publish(self.directory, semantic_map)
         if self.refined:
@@ -164,12 +165,13 @@ class MapSession:
             self._store = GaussianStore(Gaussians(**reached).to(self.device))
         else:
             began = time.monotonic()
-            self._store = GaussianStore(self._optimized(views, max_seconds))
+            unfinished = self._checkpoint("gaussians", f"unfinished {work}")
+            self._store = GaussianStore(self._optimized(views, max_seconds, unfinished))
             self.info["optimize_seconds"] = round(time.monotonic() - began, 1)
             checkpoint.save(self.gaussians.tensors())
         self._score(views)
 
-    def _optimized(self, views: KeyframeSource, max_seconds: float) -> Gaussians:
+    def _optimized(self, views: KeyframeSource, max_seconds: float, checkpoint: Checkpoint) -> Gaussians:
         options = self.config.gaussians
         return optimize(
             self.gaussians,
@@ -182,7 +184,12 @@ class MapSession:
             seed_stride=options.seed_stride,
             seed_alpha=options.seed_alpha,
             max_gaussians=options.max_gaussians,
+            exposure=options.exposure,
+            budget=options.budget,
             max_seconds=max_seconds,
+            num_known=self.num_refined,
+            densifier=self.parts.densifier,
+            checkpoint=checkpoint,
             generator=torch.Generator().manual_seed(self.config.seed),
             progress=self.progress,
         )

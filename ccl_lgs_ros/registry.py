@@ -16,6 +16,13 @@ PARTS: dict[str, dict[str, str]] = {
         "numba_cpu": "rendering.numba_cpu:NumbaRasterizer",
         "torch_reference": "rendering.torch_reference:TorchRasterizer",
     },
+    "densifier": {
+        "relocation": "gaussians.relocation:RelocatingDensifier",
+        "splitting": "gaussians.splitting:SplittingDensifier",
+        "none": "gaussians.keeping:NoDensifier",
+        "gsplat_default": "rendering.gsplat_densifiers:GsplatDefaultDensifier",
+        "gsplat_mcmc": "rendering.gsplat_densifiers:GsplatMcmcDensifier",
+    },
     "segmenter": {
         "sam2": "perception.sam2_segmenter:Sam2Segmenter",
         "sam": "perception.sam_segmenter:SamSegmenter",

@@ -20,6 +20,7 @@ from ccl_lgs_ros.structures import LEVELS, Codebook, Gaussians, Segments, Tracks
 
 GROUPS = {
     "rasterizer": options.RenderingOptions,
+    "densifier": options.GaussianOptions,
     "segmenter": options.PerceptionOptions,
     "encoder": options.PerceptionOptions,
     "associator": options.AssociationOptions,
@@ -150,6 +151,18 @@ def test_an_empty_map_renders_as_nothing(name: str) -> None:
     view = part("rasterizer", name).render(Gaussians.empty(), camera(), np.eye(4))
     assert not view.alpha.any()
     assert not view.color.any()
+
+
+@pytest.mark.parametrize("name", working("densifier"))
+def test_a_densifier_keeps_to_the_limit_and_names_what_each_gaussian_was(name: str) -> None:
+    scene = gaussians()
+    pull, views = torch.rand(30, generator=torch.Generator().manual_seed(4)), torch.full((30,), 2.0)
+    found = part("densifier", name).densify(
+        scene, pull, views, extent=1.0, limit=33, generator=torch.Generator().manual_seed(0)
+    )
+    assert 0 < len(found.gaussians) <= 33
+    assert torch.equal(found.gaussians.sh, scene.sh[found.parent_of_gaussian])
+    assert found.is_fresh.shape == found.parent_of_gaussian.shape == (len(found.gaussians),)
 
 
 @pytest.mark.parametrize("name", working("segmenter"))

@@ -148,7 +148,14 @@ class Kept:
         self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds of densification that follow each other within few steps."""
+    monkeypatch.setattr(schedule, "ROUND_STEPS", 2)
+
+
 @pytest.mark.parametrize("stop", [Cancelled, KeyboardInterrupt])
+@pytest.mark.usefixtures("eager")
 def test_what_was_stopped_goes_on_to_the_same_end(stop: type[BaseException]) -> None:
     keyframes, kept = drive(5), Kept()
     options = {"iterations": 24, "densifier": RelocatingDensifier(), "exposure": "on"}
@@ -172,6 +179,7 @@ def test_what_was_stopped_goes_on_to_the_same_end(stop: type[BaseException]) -> 
         assert torch.equal(resumed.gaussians.tensors()[name], tensor), name
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("densifier", [RelocatingDensifier(), SplittingDensifier()], ids=["relocation", "splitting"])
 def test_densification_grows_to_the_limit_and_never_beyond(densifier) -> None:
     keyframes = drive(4)
@@ -192,6 +200,7 @@ def test_densification_grows_to_the_limit_and_never_beyond(densifier) -> None:
     assert len(free.gaussians) > len(run(start, keyframes, iterations=40).gaussians)
 
 
+@pytest.mark.usefixtures("eager")
 def test_origins_name_what_each_gaussian_was_made_from() -> None:
     keyframes = drive(4)
     start = seeded(keyframes)

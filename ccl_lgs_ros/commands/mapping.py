@@ -5,7 +5,8 @@ import argparse
 import time
 from pathlib import Path
 
-from ccl_lgs_ros.commands.shared_arguments import ProgressBars, add_config_arguments, config_of
+from ccl_lgs_ros.commands.shared_arguments import ProgressBars, add_config_arguments, config_of, seconds_of
+from ccl_lgs_ros.config import updated
 
 SUMMARY = "turn a recording into a map"
 DESCRIPTION = """\
@@ -16,6 +17,7 @@ EXAMPLES = """\
 examples:
   ccl-lgs check-bag drive                    first see what is in it
   ccl-lgs map drive -o flat
+  ccl-lgs map drive -o flat --budget 5m      the best map that five minutes of optimising allow
   ccl-lgs map drive -o flat --set keyframes.min_translation=0.05 --set gaussians.iterations=1000
   ccl-lgs map room -o flat                   room/ made by `ccl-lgs make-scene`
   ccl-lgs map lerf_ovs/ramen -o maps/ramen   posed images
@@ -39,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TOPIC",
         help="label images for perception.segmenter=topic",
     )
-    parser.add_argument("--budget", type=float, default=0.0, metavar="SECONDS", help="stop optimising after this long")
+    parser.add_argument(
+        "--budget",
+        type=seconds_of,
+        metavar="TIME",
+        help="time for optimising, as 90, 60s, 5m or 1h: the best map that it allows (sets gaussians.budget)",
+    )
     add_config_arguments(parser)
 
 
@@ -47,19 +54,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Capture, build, say what came out."""
     from ccl_lgs_ros.offline import map_recording  # imports torch
 
-    began = time.monotonic()
+    began, config = time.monotonic(), config_of(arguments)
+    if arguments.budget is not None:
+        config = updated(config, {"gaussians.budget": arguments.budget})
     with ProgressBars() as progress:
         report, semantic_map = map_recording(
             arguments.recording,
             arguments.output,
-            config_of(arguments),
+            config,
             progress,
             image_topic=arguments.image_topic,
             depth_topic=arguments.depth_topic,
             camera_info_topic=arguments.camera_info_topic,
             pose_topic=arguments.pose_topic,
             label_topic=arguments.label_topic,
-            max_seconds=arguments.budget,
         )
     print(report)
     held_out = semantic_map.info.get("held_out")

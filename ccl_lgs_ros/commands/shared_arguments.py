@@ -2,6 +2,7 @@
 """Arguments and outputs that several commands have."""
 
 import argparse
+import re
 import sys
 from types import TracebackType
 
@@ -27,6 +28,21 @@ def config_of(arguments: argparse.Namespace) -> MapConfig:
     """The options that the command line asks for."""
     base = load_config(arguments.config) if arguments.config else MapConfig()
     return updated(base, dict(parse_assignment(text) for text in arguments.assignments))
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of a duration: 90, 60s, 5m, 1.5h or 1h30m.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is none.
+    """
+    number = r"(\d+\.?\d*|\.\d+)"
+    found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", text.strip())
+    hours, minutes, rest = (float(part or 0.0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
+    seconds = 3600.0 * hours + 60.0 * minutes + rest
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"expected a time such as 60s, 5m or 1h30m, got '{text}'")
+    return seconds
 
 
 def updated_query(config: MapConfig, **given: object) -> MapConfig:

@@ -26,13 +26,13 @@ __all__ = ["Optimized", "is_held_out", "optimize", "optimized", "psnr_report"]
 
 logger = logging.getLogger(__name__)
 
-AUTO = -1  # steps: as many as the budget allows, or AUTO_STEPS without one
-AUTO_STEPS = 600
-NEW_STEPS = 12  # for each keyframe that is new to a map that was optimised before, at most AUTO_STEPS
+AUTO = -1  # steps: as many as the budget allows; without one as many for each keyframe, within limits, as these
+STEPS_PER_KEYFRAME = 16
+MIN_STEPS, MAX_STEPS = 400, 3000  # of an optimisation from the start; one that continues may be shorter
 MIN_OPACITY = 0.03  # of what is kept at the end; fainter Gaussians show next to nothing
 MIN_EXTENT = 0.1  # metres
 SURFACE_SHARES = (0.1, 0.25, 0.3)  # of a budget of time; by then carving, filling and carving again must end
-MIN_SPREAD = 0.1  # of the logarithm of brightness between keyframes, from which on it is compensated
+MIN_SPREAD = 0.2  # of the logarithm of brightness between keyframes, from which on it is compensated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,10 +83,11 @@ def optimized(
     Args:
         gaussians: the map so far; never changed, so that a Cancelled from `progress` leaves it as it was.
         keyframes: at the size to optimise at; those held out give nothing.
-        iterations: steps, each on one keyframe; -1 = as many as the budget allows, or 600 without one.
+        iterations: steps, each on one keyframe; -1 = as many as the budget allows; without one 16 for each keyframe,
+            from 400 to 3000, or 16 for each that is new to a map that was optimised before.
         max_gaussians: no Gaussian is added beyond this many.
         exposure: compensate the gain and offset that each keyframe has against the others: on, off, or auto, where
-            keyframes differ by more than a tenth. Colours become the mean ones, which raw PSNR likes less where
+            keyframes differ by more than a fifth. Colours become the mean ones, which raw PSNR likes less where
             exposure drifts slowly, and affine-fitted PSNR more.
         budget: seconds to make the most of, from the call on; 0 = none.
         max_seconds: seconds that all of this may take at most; 0 = as long as the steps do.
@@ -128,7 +129,7 @@ def optimized(
         num_keyframes=len(keyframes) if is_compensated else 0,
     )
     num_new = sum(i >= num_known for i in indices)
-    schedule = Schedule(_steps(iterations, budget, num_known, num_new), seconds, began, num_known > 0)
+    schedule = Schedule(_steps(iterations, budget, len(indices), num_known, num_new), seconds, began, num_known > 0)
     course = _Course(trainer, schedule, order, densifier or NoDensifier(), max_gaussians)
     with _one_torch_thread():
         course.run(keyframes, checkpoint, progress)
@@ -169,13 +170,15 @@ class _Course:
             raise
 
 
-def _steps(iterations: int, budget: float, num_known: int, num_new: int) -> int:
+def _steps(iterations: int, budget: float, num_keyframes: int, num_known: int, num_new: int) -> int:
     """How many steps there are; 0 = as many as there is time for."""
     if iterations >= 0:
         return iterations
     if budget > 0:
         return 0
-    return min(NEW_STEPS * num_new, AUTO_STEPS) if num_known and num_new else AUTO_STEPS
+    if num_known and num_new:
+        return min(STEPS_PER_KEYFRAME * num_new, MAX_STEPS)
+    return min(max(STEPS_PER_KEYFRAME * num_keyframes, MIN_STEPS), MAX_STEPS)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ RATES_END = 0.05  # of the other rates
 COARSE_UNTIL = 0.25  # of the whole; images are half as wide before
 COARSE_MIN_WIDTH = 160  # pixels; narrower images are never halved
 DENSIFY_FROM, DENSIFY_UNTIL = 0.1, 0.6  # of the whole
-DENSIFY_ROUNDS = 8
+DENSIFY_ROUNDS = 15
+ROUND_STEPS = 60  # between two rounds at least, so that what was added is learnt before more is
 CONTINUED_FROM = 0.5  # of the whole, where what was optimised before is continued
 
 
@@ -36,6 +37,7 @@ class Schedule:
         self._from = CONTINUED_FROM if continues else 0.0
         self.step = 0
         self.rounds = 0  # of densification
+        self._last_round = 0  # the step after which it was
 
     @property
     def is_over(self) -> bool:
@@ -62,20 +64,22 @@ class Schedule:
     def densifies(self, fraction: float) -> bool:
         """Whether a round of densification is due; it counts as done then."""
         due = DENSIFY_FROM + (DENSIFY_UNTIL - DENSIFY_FROM) * self.rounds / DENSIFY_ROUNDS
-        if self.rounds >= DENSIFY_ROUNDS or fraction < due or fraction > DENSIFY_UNTIL:
+        is_early = fraction < due or self.step < self._last_round + ROUND_STEPS
+        if self.rounds >= DENSIFY_ROUNDS or is_early or fraction > DENSIFY_UNTIL:
             return False
-        self.rounds += 1
+        self.rounds, self._last_round = self.rounds + 1, self.step
         return True
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything, to be kept as a checkpoint."""
         passed = time.monotonic() - self._began
-        return {"schedule": torch.tensor([self.step, self.rounds, passed], dtype=torch.float64)}
+        return {"schedule": torch.tensor([self.step, self.rounds, self._last_round, passed], dtype=torch.float64)}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what `tensors` told; the time between does not count."""
-        step, rounds, passed = tensors["schedule"].tolist()
-        self.step, self.rounds, self._began = int(step), int(rounds), time.monotonic() - passed
+        step, rounds, last_round, passed = tensors["schedule"].tolist()
+        self.step, self.rounds, self._last_round = int(step), int(rounds), int(last_round)
+        self._began = time.monotonic() - passed
 
 
 def decay(fraction: float, end: float) -> float:
