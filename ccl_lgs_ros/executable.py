@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts a program of the package, and says what to install where the Python in use lacks something that it needs."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -10,6 +11,7 @@ def start(module: str) -> int | str:
 
     An installed executable takes the first python3 on the path, which need not be the one with the packages.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read with torch: its idle threads must not spin beside ours
     try:
         return import_module(module).main() or 0
     except ModuleNotFoundError as error:

@@ -7,14 +7,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ccl_lgs_ros.answer_views import answer_view
 from ccl_lgs_ros.answers import Answer, Instance
+from ccl_lgs_ros.asking import create_encoder
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.geometry import quat_from_rotation
 from ccl_lgs_ros.pictures import Image, beside, captioned, heat, rendered_color, with_box, with_mask
-from ccl_lgs_ros.pipeline import answer_view, create_encoder
 from ccl_lgs_ros.protocols import KeyframeSource
 from ccl_lgs_ros.structures import SemanticMap
 

@@ -19,7 +19,7 @@ from ccl_lgs_ros.query import groups as rules
 from ccl_lgs_ros.query.answer import LEAST_EVIDENCE, LEVEL_TIE
 from ccl_lgs_ros.query.boxes import level_axes
 from ccl_lgs_ros.query.instances import CONNECT_RANGE, CONNECT_SCALES, FULL_SUPPORT, STRAY_SHARE
-from ccl_lgs_ros.query.pieces import FACE_ANGLE, FLATNESS
+from ccl_lgs_ros.query.pieces import FACE_ANGLE, FLATNESS, INTERLOCKED
 from ccl_lgs_ros.structures import NONE, SemanticMap
 
 
@@ -210,7 +210,7 @@ def _interlock(small: NDArray[np.float64], large: NDArray[np.float64], margin: f
         box = plain_box(other, up)
         local = (points - box.center) @ box.rotation
         shares.append((np.abs(local) <= box.size / 2.0 + margin).all(axis=1).mean())
-    return max(shares) >= rules.INTERLOCKED
+    return max(shares) >= INTERLOCKED
 
 
 def _corner(small: NDArray[np.float64], large: NDArray[np.float64], contact: int) -> bool:

@@ -15,6 +15,7 @@ from ccl_lgs_ros.answers import Answer, Prompt
 from ccl_lgs_ros.query.answer import MapIndex, answer
 from ccl_lgs_ros.query.boxes import is_inside, quantiles, upright_box
 from ccl_lgs_ros.query.groups import group_points
+from ccl_lgs_ros.query.pieces import Pieces
 from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_gaussians
 from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
@@ -188,3 +189,19 @@ def test_quantiles_are_those_of_numpy(count: int) -> None:
     values = np.random.default_rng(count).normal(size=(3, count))
     expected = np.quantile(values, [0.01, 0.5, 0.99], axis=1)
     np.testing.assert_allclose(quantiles(values, 0.01, 0.5, 0.99), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pieces_interlock_where_half_of_one_lies_in_the_box_of_the_other(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    up = random.normal(size=3)
+    sizes = random.uniform(0.1, 0.4, (2, 3))
+    points = [random.uniform(-0.5, 0.5, (count, 3)) * size for count, size in zip((60, 200), sizes, strict=True)]
+    points[1] += random.uniform(-0.12, 0.12, 3)
+    boxes = [plain_box(part, up) for part in points]
+    shares = [
+        (np.abs((part - box.center) @ box.rotation) <= box.size / 2.0 + 0.01).all(axis=1).mean()
+        for part, box in zip(points, reversed(boxes), strict=True)
+    ]
+    pieces = Pieces(np.concatenate(points), np.repeat([0, 1], [60, 200]), up)
+    assert pieces.interlock(0, 1, 0.01) == (max(shares) >= 0.5)

@@ -27,8 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file; exit 1 if the prompt found nothing."""
     import torch
 
+    from ccl_lgs_ros.asking import query_map
     from ccl_lgs_ros.errors import MapError
-    from ccl_lgs_ros.pipeline import query_map
     from ccl_lgs_ros.storage.map_directory import MapDirectory
     from ccl_lgs_ros.storage.ply import write_splat
     from ccl_lgs_ros.storage.snapshot import load

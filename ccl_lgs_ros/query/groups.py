@@ -28,7 +28,6 @@ CELLS_OUT = (
 ALIKE_COSINE = 0.8  # language of touching pieces of one thing: light and view change less than that
 HANGING_COSINE = 0.6  # language of a strip or a speck and what it hangs on: an edge catches other light
 GAP = 0.15  # metres that a track's piece may lie from its main piece: what is hidden or not measured in between
-INTERLOCKED = 0.5  # share of the smaller piece inside the other's box
 CLINGS, STRIP = 0.5, 1.0 / 3.0  # share of a strip's cells that touch the other piece; its size, as a share of that
 SATELLITE, SATELLITE_GAP = 0.25, 0.05  # size of a small piece, as a share of the large one, and metres to it
 SAME_COSINE = 0.95  # language of what is part of one thing without touching it
@@ -52,11 +51,11 @@ def group_points(
     cell_of_point, cells, track_of_cell = _cells(points, track, distance / CELLS_PER_DISTANCE)
     pairs = _tree(cells).query_pairs(distance, output_type="ndarray")
     is_same = track_of_cell[pairs[:, 0]] == track_of_cell[pairs[:, 1]]
-    piece_of_cell = _components(len(cells), pairs[is_same])
+    piece_of_cell = _components(len(cells), pairs.compress(is_same, axis=0))
     piece_of_cell = _gathered(cells, track_of_cell, piece_of_cell, max(GAP, distance))
     pieces = Pieces(cells, piece_of_cell, up)
     track_of_piece = _of_piece(track_of_cell, piece_of_cell)
-    touching, is_alike = _touching(pairs[~is_same], piece_of_cell, track_of_piece, look)
+    touching, is_alike = _touching(pairs.compress(~is_same, axis=0), piece_of_cell, track_of_piece, look)
     joined = _joined(pieces, touching, is_alike, distance)
     near = _satellites(cells, piece_of_cell, track_of_piece, look, max(SATELLITE_GAP, distance))
     thing_of_piece = _components(len(pieces.size), np.concatenate([joined, near]))
@@ -84,7 +83,8 @@ def _tree(points: NDArray[np.floating]) -> KDTree:
 
 
 def _components(count: int, pairs: NDArray[np.integer]) -> NDArray[np.int64]:
-    links = csr_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    first, second = pairs.T.astype(np.int32)  # what scipy would make of them, and of the ones, at every turn
+    links = csr_array((np.ones(len(pairs)), (first, second)), shape=(count, count))
     return connected_components(links, directed=False)[1].astype(np.int64)
 
 
@@ -159,7 +159,7 @@ def _joined(
         # Cells within `distance` of the seam touch: as many rows of them as a distance has cells.
         seam = contact / CELLS_PER_DISTANCE / np.sqrt(size[small])
         is_one[i] = (seam >= FACE_CONTACT and pieces.meet_at_an_angle(small, large)) or (
-            pieces.interlock(small, large, distance / 2.0) >= INTERLOCKED
+            pieces.interlock(small, large, distance / 2.0)
         )
     return touching[is_one, :2]
 

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.answers import Box
-from ccl_lgs_ros.query.boxes import share_inside, upright_box
+from ccl_lgs_ros.query.boxes import STRAY_SHARE, level_axes, quantiles, share_inside, upright_box
 
 FACE_ANGLE = np.radians(30.0)  # between the normals of two faces of one thing
+INTERLOCKED = 0.5  # share of the smaller piece inside the other's box
 FLATNESS = 0.15  # thickness of a face, as a share of its lesser width
+ROUNDING = 1e-9  # metres
 
 
 class Pieces:
@@ -25,14 +27,15 @@ class Pieces:
         self.size = np.bincount(piece)  # [p] cells of each piece
         order = np.argsort(piece, kind="stable")
         self._cells, self._start = cells[order], np.concatenate([[0], np.cumsum(self.size)])
-        self._up = up
-        self.box, self.plane = cache(self._box), cache(self._plane)
+        self._up, self._height = up, self._cells @ level_axes(up)[2]
+        self.box, self.plane, self._reach = cache(self._box), cache(self._plane), cache(self._heights)
 
-    def interlock(self, small: int, large: int, margin: float) -> float:
-        """The larger share of either piece that lies in the other's box grown by a margin in metres."""
-        return max(
-            share_inside(self.box(large), self.cells(small), margin),
-            share_inside(self.box(small), self.cells(large), margin),
+    def interlock(self, small: int, large: int, margin: float) -> bool:
+        """Whether enough of either piece lies in the other's box grown by a margin in metres."""
+        return any(
+            self._share_level(around, within, margin) >= INTERLOCKED  # the rest is dear, and no more can be inside
+            and share_inside(self.box(around), self.cells(within), margin) >= INTERLOCKED
+            for around, within in ((large, small), (small, large))
         )
 
     def meet_at_an_angle(self, piece: int, other: int) -> bool:
@@ -43,6 +46,19 @@ class Pieces:
     def cells(self, piece: int) -> NDArray[np.float64]:
         """The cells [k, 3] of a piece."""
         return self._cells[self._start[piece] : self._start[piece + 1]]
+
+    def _share_level(self, around: int, within: int, margin: float) -> float:
+        """The share of a piece that lies between the bottom and the top of another one's box."""
+        low, high = self._reach(around)
+        height = self._height[self._start[within] : self._start[within + 1]]
+        is_level = (height >= low - margin - ROUNDING) & (height <= high + margin + ROUNDING)
+        return float(np.count_nonzero(is_level) / len(height))
+
+    def _heights(self, piece: int) -> tuple[float, float]:
+        """Bottom and top of the box of a piece."""
+        height = self._height[self._start[piece] : self._start[piece + 1]]
+        low, high = quantiles(height[None], STRAY_SHARE, 1.0 - STRAY_SHARE)[:, 0]
+        return low, high
 
     def _box(self, piece: int) -> Box:
         return upright_box(self.cells(piece), self._up)
