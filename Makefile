@@ -2,7 +2,7 @@
 # Everything starts from here; each target does the set-up that it needs. PYTHON=python3.12 chooses the Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench proof soak clean
+.PHONY: help setup demo test lint bench quality proof soak clean
 
 RUN := .venv/bin/python
 DATA ?= ../shared/data
@@ -26,6 +26,9 @@ lint: setup ## check style, format and types
 
 bench: setup ## measure speed and memory of this machine, 10 minutes; figures in benchmarks/results/
 	@$(RUN) benchmarks/suite.py $(ARGS)
+
+quality: setup ## map the recordings in DATA/bags, five minutes each, and score views that were held out
+	@$(RUN) benchmarks/quality.py $(DATA) $(ARGS)
 
 proof: setup ## measure what each part of the method earns (40 minutes); DATA=... holds models/, see docs/method.md
 	@$(RUN) benchmarks/method.py $(DATA)
