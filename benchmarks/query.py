@@ -191,7 +191,8 @@ def measure_things(
             at_most=THINGS_BAR_MS,
             floor=1e3 * floor,
             note="floor: what matched read once and sorted once; most of the rest looks for neighbours (k-d tree), "
-            "finds connected pieces and boxes; next: one compiled grid for neighbours and pieces",
+            "finds connected pieces and boxes; far above the processor time below, other programs held the cores; "
+            "next: one compiled grid for neighbours and pieces",
         )
     spent = 1e3 * p50([processor_seconds(work[0]) for _ in range(rounds)])
     report.add(

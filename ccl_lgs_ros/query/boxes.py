@@ -72,4 +72,4 @@ def _without_strays(ground: NDArray[np.float64]) -> NDArray[np.float64]:
     (low_x, low_y), (high_x, high_y) = quantiles(local, STRAY_SHARE, 1.0 - STRAY_SHARE)
     x, y = local
     is_core = (x >= low_x) & (x <= high_x) & (y >= low_y) & (y <= high_y)
-    return ground[:, is_core] if is_core.any() else ground
+    return ground.compress(is_core, axis=1) if is_core.any() else ground
