@@ -17,7 +17,7 @@ from pathlib import Path
 from harness import HEADING, RESULTS, Figure
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("rasterizer", "registration", "growth", "optimize", "query", "memory", "gpu")
+BENCHMARKS = ("rasterizer", "registration", "growth", "optimize", "query", "memory", "seeding", "gpu")
 
 
 def main() -> int:

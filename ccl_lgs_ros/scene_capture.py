@@ -43,6 +43,6 @@ def capture_scene(scene: SceneImages, store: KeyframeSink, progress: CaptureProg
         num_keyframes=len(store),
         counts={},
         first_drops={},
-        notes=[f"{no_depth} of {len(scene)} images have no depth and seed no Gaussians"] if no_depth else [],
+        notes=[f"{no_depth} of {len(scene)} images have no depth but what their neighbours tell"] if no_depth else [],
         seconds=time.monotonic() - began,
     )
