@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.rendering.blending import TABLES
 from ccl_lgs_ros.rendering.drawing import Array, Splats, View, prepare
 from ccl_lgs_ros.rendering.tiles import PIXELS
-from ccl_lgs_ros.rendering.voting import count_entries, number_labels, vote_tiles, write_entries
+from ccl_lgs_ros.rendering.voting import number_labels, sum_places, vote_tiles, write_entries
 from ccl_lgs_ros.rendering.workers import Crew
 from ccl_lgs_ros.structures import Votes
 
@@ -28,20 +28,19 @@ def tally(
     codes = np.empty((num_tiles, PIXELS), np.float32)
     tile_labels, num_labels = np.empty((num_tiles, PIXELS), np.int32), np.empty(num_tiles, np.int64)
     crew.run(number_labels, labels, codes, tile_labels, num_labels)
-    seen = np.zeros(len(splats.members), np.float32)
+    seen, visible = np.zeros(len(splats.members), np.float32), np.zeros(len(splats.order))
     passes = [
-        _entries(crew, splats, view, tiles, codes, tile_labels, num_labels, seen, n)
+        _entries(crew, splats, view, tiles, codes, tile_labels, num_labels, seen, visible, n)
         for tiles in _passes(splats, num_labels, max_sums)
     ]
-    visibility = np.zeros(n, np.float64)
-    splat_of_place = splats.order[splats.members]
-    visibility += np.bincount(splat_of_place, weights=seen, minlength=n)
+    visibility = np.zeros(n, np.float32)
+    visibility[splats.order] = visible
     gaussian, label, weight = passes[0] if len(passes) == 1 else _merged(passes)
     return Votes(
         gaussian=torch.from_numpy(gaussian),
         label=torch.from_numpy(label),
         weight=torch.from_numpy(weight),
-        visibility=torch.from_numpy(visibility.astype(np.float32)),
+        visibility=torch.from_numpy(visibility),
     )
 
 
@@ -66,32 +65,30 @@ def _entries(
     tile_labels: NDArray[np.int32],
     num_labels: NDArray[np.int64],
     seen: Array,
+    visible: NDArray[np.float64],
     num_gaussians: int,
 ) -> Entries:
-    """The votes of a range of tiles, by Gaussian, then label."""
+    """The votes of a range of tiles, by Gaussian, then label; `visible` [M] sums what was `seen` in all up to now."""
     first, last = tiles
     lengths = np.diff(splats.tile_start)
     sizes = lengths * num_labels
     sizes[:first] = 0
     sums_start = np.concatenate([[0], np.cumsum(sizes)])
     sums_start[last + 1 :] = sums_start[last]
-    sums = np.zeros(sums_start[last], np.float32)
+    sums = np.empty(sums_start[last], np.float32)
+    size = len(splats.members)
+    found = (seen, np.zeros(size, np.int16), np.empty(size, np.int64), np.empty(size, np.int32))
     lists = (splats.tile_start, splats.members, splats.rows, splats.splats, TABLES)
-    crew.run(vote_tiles, tiles, (view.width, view.height), *lists, codes, num_labels, sums_start, sums, seen)
-
-    tile_of_place = np.repeat(np.arange(len(lengths)), lengths)
-    within = np.arange(len(splats.members)) - splats.tile_start[tile_of_place]
-    rows_start = sums_start[tile_of_place] + within * num_labels[tile_of_place]
-    rows_start[(tile_of_place < first) | (tile_of_place >= last)] = -1
-    table = (splats.place_start, splats.place_stop, splats.places, tile_of_place, num_labels, rows_start, sums)
+    crew.run(vote_tiles, tiles, (view.width, view.height), *lists, codes, num_labels, sums_start, sums, found)
+    places = (splats.place_start, splats.place_stop, splats.places, found)
     counts = np.empty(len(splats.order), np.int64)
-    crew.run(count_entries, *table, counts)
+    crew.run(sum_places, *places, counts, visible)
     counts_of_gaussian = np.zeros(num_gaussians, np.int64)
     counts_of_gaussian[splats.order] = counts
     starts = np.cumsum(counts_of_gaussian) - counts_of_gaussian
     size = int(counts.sum())
     labels, weights = np.empty(size, np.int64), np.empty(size, np.float32)
-    crew.run(write_entries, *table, tile_labels, starts[splats.order], labels, weights)
+    crew.run(write_entries, *places, num_labels, sums, tile_labels, starts[splats.order], labels, weights)
     gaussian = np.repeat(np.arange(num_gaussians), counts_of_gaussian)
     kept = labels >= 0
     return gaussian[kept], labels[kept], weights[kept]

@@ -15,6 +15,7 @@ from ccl_lgs_ros.rendering.tiles import HEIGHT, PIXELS, splat_at
 from ccl_lgs_ros.rendering.workers import take_ticket
 
 BATCH = 64  # splats to a ticket
+ALIKE = -1  # pixels of a row have one code, all of them
 FEW = 24  # entries that are sorted fastest in the plainest way
 
 
@@ -47,20 +48,23 @@ def number_labels(counter, labels, codes, tile_labels, num_labels):
 
 @kernel
 def vote_tiles(
-    counter, tiles, size, tile_start, members, member_rows, splats, tables, codes, num_labels, sums_start, sums, seen
+    counter, tiles, size, tile_start, members, member_rows, splats, tables, codes, num_labels, sums_start, sums, found
 ):
-    """Write the sums of each (tile, splat): per label into rows of `sums`, over all pixels into `seen` [I].
+    """Write the sums of each (tile, splat) per label into rows of `sums`, and what there is of them into `found`.
 
     Args:
         tiles: first tile and the one after the last.
         size: width and height of the image.
-        sums_start: [tiles + 1] where each tile's rows begin in `sums`, which is zero on entry, as `seen` is.
+        sums_start: [tiles + 1] where each tile's rows begin in `sums`.
+        found: by place [I], the first two zero on entry: the sum over all pixels, how many sums are not zero, where
+            they begin, and the tile.
     """
     width, height = size
     columns = (width + WIDTH - 1) // WIDTH
     clear, ended, weights = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
     sums_of_code = np.zeros(PIXELS * WIDTH, np.float32)
     row_codes, row_counts = np.empty((HEIGHT, WIDTH), np.int64), np.empty(HEIGHT, np.int64)
+    seen, hits, starts, tile_of = found
     tile = tiles[0] + take_ticket(counter)
     while tile < tiles[1]:
         left, top = tile % columns * WIDTH, tile // columns * HEIGHT
@@ -68,31 +72,35 @@ def vote_tiles(
         list_row_codes(codes[tile], row_codes, row_counts)
         labels = (codes[tile], row_codes, row_counts, num_labels[tile])
         args = (members, member_rows, splats, tables, left, top, live, (clear, ended, weights), labels)
-        mine = sums[sums_start[tile] : sums_start[tile + 1]]
-        vote_tile(tile_start[tile], tile_start[tile + 1], *args, sums_of_code, mine, seen)
+        first, last = tile_start[tile], tile_start[tile + 1]
+        for place in range(first, last):
+            starts[place] = sums_start[tile] + (place - first) * num_labels[tile]
+            tile_of[place] = tile
+        vote_tile(first, last, *args, sums_of_code, sums[sums_start[tile] : sums_start[tile + 1]], seen, hits)
         tile = tiles[0] + take_ticket(counter)
 
 
 @inner
 def list_row_codes(codes, row_codes, row_counts):
-    """Write which codes each row of a tile has."""
+    """Write which codes each row of a tile has, and how many; ALIKE where all its pixels have the same."""
     for r in range(HEIGHT):
-        count = 0
+        count, is_full = 0, True
         for x in range(WIDTH):
             code = int(codes[r * WIDTH + x])
             is_new = code >= 0
+            is_full = is_full and is_new
             for k in range(count):
                 if row_codes[r, k] == code:
                     is_new = False
             if is_new:
                 row_codes[r, count] = code
                 count += 1
-        row_counts[r] = count
+        row_counts[r] = ALIKE if is_full and count == 1 else count
 
 
 @inner
 def vote_tile(
-    first, last, members, member_rows, splats, tables, left, top, live, state, labels, sums_of_code, sums, seen
+    first, last, members, member_rows, splats, tables, left, top, live, state, labels, sums_of_code, sums, seen, hits
 ):
     """Draw the list of one tile, summing weights; `sums_of_code` is a zeroed buffer of a vector per code."""
     clear, ended, weights = state
@@ -110,63 +118,70 @@ def vote_tile(
             rows &= rows - np.uint32(1)
             weight, row = load(weights, r * WIDTH), load(codes, r * WIDTH)
             sum_all = sum_all + weight
+            if row_counts[r] == ALIKE:
+                code = row_codes[r, 0]
+                store(sums_of_code, code * WIDTH, load(sums_of_code, code * WIDTH) + weight)
             for k in range(row_counts[r]):
                 code = row_codes[r, k]
                 mine = select(row == np.float32(code), weight, zero)
                 store(sums_of_code, code * WIDTH, load(sums_of_code, code * WIDTH) + mine)
         seen[place] = total(sum_all)
         at = (place - first) * num_labels
+        hit = 0
         for code in range(num_labels):
-            sums[at + code] = total(load(sums_of_code, code * WIDTH))
+            weight_of_code = total(load(sums_of_code, code * WIDTH))
+            sums[at + code] = weight_of_code
+            hit += weight_of_code > 0
             store(sums_of_code, code * WIDTH, zero)
+        hits[place] = hit
 
 
 @kernel
-def count_entries(counter, place_start, place_stop, places, tile_of_place, num_labels, rows_start, sums, counts):
-    """Write for each splat [M] how many of its sums are not zero; `rows_start` [I] is -1 outside this pass."""
+def sum_places(counter, place_start, place_stop, places, found, counts, visible):
+    """Write for each splat [M] how many of its sums are not zero, and the sum over all pixels."""
+    seen, hits = found[0], found[1]
     start = take_ticket(counter) * BATCH
     while start < counts.shape[0]:
         for j in range(start, min(start + BATCH, counts.shape[0])):
-            counts[j] = 0
+            counts[j], visible[j] = 0, 0.0
             for at in range(place_start[j], place_stop[j]):
-                place = places[at]
-                if rows_start[place] >= 0:
-                    for code in range(num_labels[tile_of_place[place]]):
-                        counts[j] += sums[rows_start[place] + code] > 0
+                counts[j] += hits[places[at]]
+                visible[j] += seen[places[at]]
         start = take_ticket(counter) * BATCH
 
 
 @kernel
 def write_entries(
-    counter,
-    place_start,
-    place_stop,
-    places,
-    tile_of_place,
-    num_labels,
-    rows_start,
-    sums,
-    tile_labels,
-    entry_start,
-    labels,
-    weights,
+    counter, place_start, place_stop, places, found, num_labels, sums, tile_labels, entry_start, labels, weights
 ):
     """Write each splat's (label, weight) pairs from entry_start [M] on, by label, each label once; the rest get -1."""
+    hits, starts, tile_of = found[1], found[2], found[3]
     start = take_ticket(counter) * BATCH
     while start < entry_start.shape[0]:
         for j in range(start, min(start + BATCH, entry_start.shape[0])):
-            end = entry_start[j]
+            first, end, stop = entry_start[j], entry_start[j], entry_start[j]
             for at in range(place_start[j], place_stop[j]):
                 place = places[at]
-                if rows_start[place] >= 0:
-                    tile = tile_of_place[place]
+                if hits[place] > 0:
+                    stop += hits[place]
+                    tile, row = tile_of[place], starts[place]
                     for code in range(num_labels[tile]):
-                        weight = sums[rows_start[place] + code]
-                        if weight > 0:
-                            labels[end], weights[end] = tile_labels[tile, code], weight
-                            end += 1
-            merge_entries(labels[entry_start[j] : end], weights[entry_start[j] : end])
+                        if sums[row + code] > 0:
+                            end = add_entry(labels, weights, first, end, tile_labels[tile, code], sums[row + code])
+            labels[end:stop] = -1
+            merge_entries(labels[first:end], weights[first:end])
         start = take_ticket(counter) * BATCH
+
+
+@inner
+def add_entry(labels, weights, first, end, label, weight):
+    """Add a pair to those from `first` to `end`, into one of the last few if its label is there; returns the end."""
+    for k in range(end - 1, max(first, end - FEW) - 1, -1):
+        if labels[k] == label:
+            weights[k] += weight
+            return end
+    labels[end], weights[end] = label, weight
+    return end + 1
 
 
 @inner
