@@ -1,31 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the CPU rasterizer is beside plain torch: python benchmarks/rasterizer.py [--quick].
+"""How fast the CPU rasterizer is beside plain torch and beside its floor: python benchmarks/rasterizer.py [--quick].
 
 Both draw one scene forward and backward, turn by turn in one run and for the same time, so that other work on the
 machine hits both; each is counted at its best. Torch is given every number of threads up to the machine's and counted
-at the best of these, too. "work" is the ratio of processor time over all threads, which other work disturbs less. A
-table is printed; the figures are also written under benchmarks/results/.
+at the best of these, too. The ratio of processor time over all threads is disturbed less by other work. A process of
+its own tells how long the first picture takes once kernels are compiled, and how much memory one needs. A table is
+printed; the figures are also written under benchmarks/results/.
 """
 
 import argparse
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
+import numba
 import numpy as np
 import torch
-from harness import Report
+from harness import Report, best, copy_bytes_per_s, paired, peak_mb, resident_mb
 
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.protocols import Rasterizer
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
-from ccl_lgs_ros.rendering.torch_reference import TorchRasterizer
+from ccl_lgs_ros.rendering.torch_reference import Ellipses, TorchRasterizer
+from ccl_lgs_ros.rendering.workers import Crew
 from ccl_lgs_ros.structures import Gaussians, Rendering
 
 NUM_GAUSSIANS = 20_000
 NUM_FEATURES = 8  # beside RGB
 SIZES = ((320, 240, 40.0), (640, 480, 80.0))  # width, height, the ratio to reach
+UNSEEN_COPIES = 99  # of 10 k Gaussians, beside the view: with the first, 1 M
 VOTE_BAR = 2.0  # votes of a keyframe cost at most this many forward renders
 POSE = np.eye(4)
+FIRST_BAR = 2.0  # seconds to the first picture of a process, once kernels are compiled
+# Multiply-adds, or what takes the place of one, that a pixel of a splat needs. Forward: 2 for the polynomial, 8 for
+# the power of two, 2 for the transmittance, 1 for each channel; backward: 10 for the same alpha, 6 for taking it off
+# the pixel, 3 for moments, 2 for each channel.
+CHANNELS = 4 + NUM_FEATURES  # RGB, depth, features
+FORWARD_STEPS, BACKWARD_STEPS = 12 + CHANNELS, 19 + 2 * CHANNELS
+FLOOR_NOTE = "floor: multiply-adds of the drawn pixel-Gaussian pairs at the measured rate, and images at copying speed"
 
 
 def make_scene(num_gaussians: int, seed: int = 0) -> tuple[Gaussians, torch.Tensor]:
@@ -123,22 +137,111 @@ def measure(width: int, height: int, rounds: int) -> dict[str, float]:
     }
 
 
+@numba.njit(fastmath=True, nogil=True)
+def multiply_add(counter, rounds, numbers):
+    """Nothing but multiply-adds, in registers; `counter` as the crew hands it out."""
+    for _ in range(rounds):
+        for i in range(numbers.shape[0]):
+            numbers[i] = numbers[i] * np.float32(0.999) + np.float32(0.1)
+
+
+def multiply_adds_per_s(rounds: int = 200_000, width: int = 96) -> float:
+    """How many multiply-adds of float32 a second all threads can do together."""
+    crew = Crew()
+    (seconds,) = paired(lambda: crew.run(multiply_add_apart, rounds, width))
+    return crew.num_threads * rounds * width / best(seconds)
+
+
+@numba.njit(nogil=True)
+def multiply_add_apart(counter, rounds, width):
+    """`multiply_add` on numbers of this thread's own."""
+    multiply_add(counter, rounds, np.ones(width, np.float32))
+
+
+def count_pairs(camera: Camera) -> int:
+    """How many pairs of pixel and Gaussian are drawn: not too faint, and not behind where a pixel ended."""
+    ellipses = Ellipses(make_scene(NUM_GAUSSIANS)[0], camera, POSE)
+    return sum(int((weights > 0).sum()) for weights in ellipses.weights(ellipses.tiles()))
+
+
+def floors_ms(camera: Camera, adds_per_s: float, bytes_per_s: float) -> tuple[float, float]:
+    """What forward and backward would take if they did nothing but what they must."""
+    pairs, image = count_pairs(camera), camera.width * camera.height * (CHANNELS + 1) * 4
+    forward = pairs * FORWARD_STEPS / adds_per_s + image / bytes_per_s
+    # The backward reads all gradients, and depth and alpha as drawn.
+    return 1e3 * forward, 1e3 * (pairs * BACKWARD_STEPS / adds_per_s + image * (1 + 2 / (CHANNELS + 1)) / bytes_per_s)
+
+
+def first_picture() -> None:
+    """Print the seconds of the first forward and backward of this process, and the memory that the next one needs."""
+    draw = drawing(NumbaRasterizer(), make_camera(640, 480))
+    began = time.perf_counter()
+    draw()
+    seconds = time.perf_counter() - began
+    print(json.dumps({"seconds": seconds, "resident_mb": resident_mb(), "peak_mb": peak_mb()}))
+
+
+def in_new_process() -> dict[str, float]:
+    """What `first_picture` prints in a process of its own."""
+    done = subprocess.run([sys.executable, __file__, "--first"], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def far_away(rounds: int) -> tuple[float, float, int]:
+    """The best seconds to draw a map most of which is out of view, and what is in view alone; and the map's bytes."""
+    camera, rasterizer = make_camera(320, 240), NumbaRasterizer()
+    seen, _ = make_scene(NUM_GAUSSIANS // 2)
+    beside = seen.select(torch.arange(len(seen)).repeat(UNSEEN_COPIES))
+    beside.means[:, 0] += 100.0
+    everything = seen.joined(beside)
+    times = paired(
+        lambda: rasterizer.render(everything, camera, POSE),
+        lambda: rasterizer.render(seen, camera, POSE),
+        rounds=rounds,
+    )
+    size = sum(tensor.numel() * tensor.element_size() for tensor in everything.tensors().values())
+    return best(times[0]), best(times[1]), size
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one round instead of five")
-    rounds = 1 if parser.parse_args().quick else 5
-    report = Report("rasterizer", quick=rounds == 1)
+    parser.add_argument("--quick", action="store_true", help="one round instead of four")
+    parser.add_argument("--first", action="store_true", help="only time the first picture of this process")
+    arguments = parser.parse_args()
+    if arguments.first:
+        first_picture()
+        return
+    rounds = 1 if arguments.quick else 4
+    report = Report("rasterizer", quick=arguments.quick)
     print(f"{NUM_GAUSSIANS} Gaussians, RGB + {NUM_FEATURES} channels, best of {rounds} round(s)")
-    for width, height, goal in SIZES:
-        row, at = measure(width, height, rounds), f"at {width}x{height}"
-        report.details[f"{width}x{height}"] = row
-        report.add(f"numba_cpu forward {at}", row["numba_forward_s"] * 1e3, "ms")
-        report.add(f"numba_cpu backward {at}", row["numba_backward_s"] * 1e3, "ms")
-        report.add(f"torch reference over numba_cpu {at}", row["torch_over_numba"], "x", at_least=goal)
-        report.add(f"the same in processor time {at}", row["torch_over_numba_cpu"], "x")
-        report.add(f"vote over forward {at}", row["vote_over_forward"], "x", at_most=VOTE_BAR)
+    adds_per_s, bytes_per_s = multiply_adds_per_s(), copy_bytes_per_s(64 << 20)
+    report.details |= {"multiply_adds_per_s": adds_per_s, "copy_bytes_per_s": bytes_per_s}
+    for width, height, goal in SIZES[:1] if arguments.quick else SIZES:
+        add_size(report, measure(width, height, rounds), goal, adds_per_s, bytes_per_s)
+    first = in_new_process()
+    report.details["first picture"] = first
+    report.add("first picture of a new process, compiled before", first["seconds"], "s", at_most=FIRST_BAR)
+    report.add("memory of a process after a picture at 640x480", first["resident_mb"], "MB")
+    report.add("the most that it held", first["peak_mb"], "MB")
+    everything_s, seen_s, size = far_away(3 * rounds)
+    note = "floor: drawing what is in view alone, and reading every parameter once to see that it is a number"
+    floor = 1e3 * (seen_s + size / bytes_per_s)
+    report.add("forward, 1 M Gaussians with 1 % in view", 1e3 * everything_s, "ms", floor=floor, note=note)
     report.save()
+
+
+def add_size(report: Report, row: dict[str, float], goal: float, adds_per_s: float, bytes_per_s: float) -> None:
+    """Add the figures of one size."""
+    width, height = int(row["width"]), int(row["height"])
+    at = f"at {width}x{height}"
+    forward_ms, backward_ms = floors_ms(make_camera(width, height), adds_per_s, bytes_per_s)
+    report.details[f"{width}x{height}"] = row
+    report.add(f"numba_cpu forward {at}", row["numba_forward_s"] * 1e3, "ms", floor=forward_ms, note=FLOOR_NOTE)
+    report.add(f"numba_cpu backward {at}", row["numba_backward_s"] * 1e3, "ms", floor=backward_ms, note=FLOOR_NOTE)
+    report.add(f"torch reference over numba_cpu {at}", row["torch_over_numba"], "x", at_least=goal)
+    report.add(f"the same in processor time {at}", row["torch_over_numba_cpu"], "x")
+    report.add(f"vote over forward {at}", row["vote_over_forward"], "x", at_most=VOTE_BAR)
 
 
 if __name__ == "__main__":

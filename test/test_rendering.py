@@ -10,8 +10,13 @@ from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.errors import MissingDependencyError
 from ccl_lgs_ros.protocols import Rasterizer
 from ccl_lgs_ros.registry import names, part_class
+from ccl_lgs_ros.rendering.drawing import View, as_arrays, prepare
+from ccl_lgs_ros.rendering.lanes import WIDTH
+from ccl_lgs_ros.rendering.limits import ALPHA_MIN
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
+from ccl_lgs_ros.rendering.tiles import HEIGHT
 from ccl_lgs_ros.rendering.torch_reference import TorchRasterizer
+from ccl_lgs_ros.rendering.workers import Crew
 from ccl_lgs_ros.structures import Gaussians, Rendering
 
 OUTPUTS = ("color", "depth", "alpha", "features")
@@ -67,6 +72,68 @@ def test_gradients_agree_with_reference(sh_degree: int, scale: float) -> None:
     for name, tensor in fast.tensors().items():
         assert relative_error(tensor.grad, plain.tensors()[name].grad) < 1e-4, name
     assert relative_error(fast_features.grad, plain_features.grad) < 1e-4
+
+
+@pytest.mark.parametrize("count", [0, 3, 9, 13, 20])
+def test_gradients_agree_with_reference_whatever_the_number_of_channels(count: int) -> None:
+    gaussians, camera = make_gaussians(), make_camera()
+    fast, plain = trainable(gaussians), trainable(double(gaussians))
+    fast_features, plain_features = features_of(gaussians, count), features_of(gaussians, count).double()
+    backward(NumbaRasterizer().render(fast, camera, POSE, fast_features.requires_grad_()))
+    backward(TorchRasterizer().render(plain, camera, POSE, plain_features.requires_grad_()))
+    for name, tensor in fast.tensors().items():
+        assert relative_error(tensor.grad, plain.tensors()[name].grad) < 1e-4, name
+    if count:
+        assert relative_error(fast_features.grad, plain_features.grad) < 1e-4
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (7, 31), (8, 32), (9, 33), (24, 64)])
+def test_a_picture_of_any_size_agrees_with_reference(width: int, height: int) -> None:
+    gaussians, camera = make_gaussians(scale=0.4), make_camera(width, height)
+    fast, plain = trainable(gaussians), trainable(double(gaussians))
+    features = features_of(gaussians, 6)
+    drawn = NumbaRasterizer().render(fast, camera, POSE, features)
+    wanted = TorchRasterizer().render(plain, camera, POSE, features.double())
+    for name in OUTPUTS:
+        torch.testing.assert_close(getattr(drawn, name).double(), getattr(wanted, name), rtol=1e-4, atol=2e-5)
+    backward(drawn)
+    backward(wanted)
+    assert relative_error(fast.means.grad, plain.means.grad) < 1e-4
+
+
+def test_lists_of_tiles_hold_every_pixel_that_a_splat_reaches() -> None:
+    gaussians, camera = make_gaussians(scale=0.3), make_camera()
+    arrays = as_arrays(tuple(gaussians.tensors().values()))
+    found = prepare(Crew(), arrays, np.zeros((len(gaussians), 0), np.float32), View.of(camera, POSE))
+    listed = np.zeros((len(found.order), camera.height, camera.width), bool)
+    columns = -(-camera.width // WIDTH)
+    for tile in range(len(found.tile_start) - 1):
+        top, left = tile // columns * HEIGHT, tile % columns * WIDTH
+        for place in range(found.tile_start[tile], found.tile_start[tile + 1]):
+            for row in range(HEIGHT):
+                if found.rows[place] >> row & 1:
+                    listed[found.members[place], top + row, left : left + WIDTH] = True
+    y, x = np.mgrid[: camera.height, : camera.width] + 0.5
+    px, py, xx, xy, yy, most = (found.splats[:, k, None, None].astype(np.float64) for k in range(6))
+    power = most + xx * (x - px) ** 2 + xy * (x - px) * (y - py) + yy * (y - py) ** 2
+    reached = power >= np.log2(ALPHA_MIN)
+    assert reached.sum() > 1000 and not (reached & ~listed).any()
+    # Exact to the row: a row that is listed is reached in one of its eight pixels, but for those cut by the image.
+    whole = camera.width // WIDTH * WIDTH
+    rows = [array[..., :whole].reshape(*array.shape[:2], -1, WIDTH).any(axis=-1) for array in (reached, listed)]
+    assert rows[0].sum() > 0.9 * rows[1].sum()
+
+
+def test_what_is_out_of_view_changes_nothing() -> None:
+    gaussians, camera = make_gaussians(), make_camera()
+    beside = make_gaussians(300, seed=1)
+    beside.means[:, :2] += 200.0
+    features = features_of(gaussians, 3)
+    alone = NumbaRasterizer().render(gaussians, camera, POSE, features)
+    padding = torch.ones(len(beside), 3)
+    both = NumbaRasterizer().render(beside.joined(gaussians), camera, POSE, torch.cat([padding, features]))
+    assert not both.is_visible[:300].any()
+    assert all(torch.equal(getattr(alone, name), getattr(both, name)) for name in OUTPUTS)
 
 
 @pytest.mark.parametrize("output", OUTPUTS)

@@ -40,7 +40,7 @@ class TorchRasterizer:
             ValueError: naming the field that has the wrong shape or a number that is not finite.
         """
         check_inputs(gaussians, world_from_camera, features)
-        ellipses = _Ellipses(gaussians, camera, world_from_camera)
+        ellipses = Ellipses(gaussians, camera, world_from_camera)
         colors = colors_towards(gaussians, world_from_camera)
         parts = [colors, ellipses.depths[:, None], torch.ones_like(ellipses.depths[:, None])]
         channels = torch.cat(parts if features is None else [*parts, features], dim=1)
@@ -73,7 +73,7 @@ class TorchRasterizer:
         """
         check_inputs(gaussians, world_from_camera, None)
         check_labels(labels, camera)
-        ellipses = _Ellipses(gaussians, camera, world_from_camera)
+        ellipses = Ellipses(gaussians, camera, world_from_camera)
         visibility = torch.zeros(len(gaussians), dtype=torch.float64)
         keys, values = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.float64)]
         num_labels = max(int(labels.max()) + 1, 1)
@@ -91,7 +91,7 @@ class TorchRasterizer:
         )
 
 
-class _Ellipses:
+class Ellipses:
     """Gaussians projected into one camera."""
 
     def __init__(self, gaussians: Gaussians, camera: Camera, world_from_camera: NDArray[np.float64]) -> None:
