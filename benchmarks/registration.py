@@ -101,7 +101,7 @@ def cost(report: Report, name: str, gaussians: Gaussians, size: tuple[int, int],
         "render",
         at_most=BAR,
         floor=1.0,
-        note="the floor is one pass over the view: every splat of every tile is looked at once; beside it stand the sums "
+        note="the floor is one pass over the view: each splat of each tile is looked at once; beside it stand the sums "
         "over tiles and, on one core, pairing and splitting labels, which could move into the pass",
     )
     with torch.no_grad():
