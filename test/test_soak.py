@@ -4,7 +4,12 @@
 from pathlib import Path
 
 import pytest
-from mission import HEIGHT, WIDTH, Course, drive
+from mission import HEIGHT, OPTIONS, WIDTH, Course, drive, one_round
+
+from ccl_lgs_ros.config import MapConfig, updated
+from ccl_lgs_ros.pipeline import MapSession
+from ccl_lgs_ros.storage.map_directory import MapDirectory
+from ccl_lgs_ros.structures import LEVELS
 
 MAX_SLOPE = 2.0  # MB for 1000 keyframes
 SHORT, LONG = 200, 10_000
@@ -24,6 +29,18 @@ def test_the_slope_of_memory_is_found_where_there_is_one() -> None:
     assert growing.slope == pytest.approx(5.0)
     late = Course(keyframes=list(range(100)), megabytes=[50.0 + min(n, 20) for n in range(100)])
     assert late.slope == pytest.approx(0.0, abs=1e-9)  # what fills at the start is no slope
+
+
+def test_working_votes_are_bounded_and_told_in_the_map(tmp_path: Path) -> None:
+    config = updated(MapConfig(), OPTIONS)
+    session = MapSession(config, MapDirectory.create(tmp_path / "map"))
+    for keyframe in one_round()[:3]:
+        session.add(keyframe)
+    row_bytes, count = len(LEVELS) * 8 * (config.field.slots + 1), len(session.gaussians)
+    assert count > 100
+    told_bytes = session.snapshot().info["vote_bytes"]
+    assert isinstance(told_bytes, int)
+    assert count * row_bytes <= told_bytes <= 2 * count * row_bytes  # buffers double
 
 
 def test_memory_stays_flat_over_some_hundred_keyframes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
