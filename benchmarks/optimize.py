@@ -19,7 +19,6 @@ from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.gaussians.losses import colour_loss, ssim
 from ccl_lgs_ros.gaussians.optimize import Optimized, is_held_out, optimized, psnr_report
 from ccl_lgs_ros.gaussians.parameters import Parameters
-from ccl_lgs_ros.gaussians.relocation import RelocatingDensifier
 from ccl_lgs_ros.gaussians.trainer import Losses, Trainer
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
 from ccl_lgs_ros.structures import Gaussians
@@ -49,12 +48,11 @@ def room(count: int, width: int) -> list[Keyframe]:
 
 
 def made(keyframes: Sequence[Keyframe], start: Gaussians | None = None, **options) -> Optimized:
-    """The keyframes optimised, with the default densifier."""
+    """The keyframes optimised, with the defaults."""
     return optimized(
         start or Gaussians.empty(),
         keyframes,
         RASTERIZER,
-        densifier=RelocatingDensifier(),
         generator=torch.Generator().manual_seed(0),
         **options,
     )

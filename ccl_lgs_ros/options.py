@@ -82,8 +82,9 @@ class GaussianOptions:
         0.0, "Seconds that a refine spends on the Gaussians, carving and seeding included; 0 = none.", low=0
     )
     densifier: str = option(
-        "relocation",
-        "Adds and moves Gaussians in a refine: relocation, splitting, none; gsplat_default, gsplat_mcmc on a GPU.",
+        "none",
+        "Adds and moves Gaussians in a refine: none, or with a large budget relocation or splitting; on a GPU also "
+        "gsplat_default and gsplat_mcmc.",
     )
     exposure: str = option(
         "auto",

@@ -13,8 +13,8 @@ from torch import Tensor
 from ccl_lgs_ros.camera import Keyframe
 
 MEANS_END = 0.05  # of the rate of the centres, reached at the end
-RATES_END = 0.05  # of the other rates
-COARSE_UNTIL = 0.25  # of the whole; images are half as wide before
+RATES_END = 0.2  # of the other rates
+COARSE_UNTIL = 0.1  # of the whole; images are half as wide before; at 0.25 a synthetic room lost 0.2 dB
 COARSE_MIN_WIDTH = 160  # pixels; narrower images are never halved
 DENSIFY_FROM, DENSIFY_UNTIL = 0.1, 0.6  # of the whole
 DENSIFY_ROUNDS = 15
