@@ -269,7 +269,7 @@ def test_a_budget_is_used_and_kept() -> None:
 def test_a_continued_map_begins_at_the_smaller_rates() -> None:
     assert Schedule(10, 0.0, 0.0).fraction == 0.0
     course = Schedule(10, 0.0, 0.0, continues=True)
-    assert course.fraction == 0.5
+    assert course.fraction == schedule.CONTINUED_FROM
     course.step = 10
     assert course.fraction == 1.0 and course.is_over
 

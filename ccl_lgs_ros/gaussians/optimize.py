@@ -92,7 +92,7 @@ def optimized(
         budget: seconds to make the most of, from the call on; 0 = none.
         max_seconds: seconds that all of this may take at most; 0 = as long as the steps do.
         num_known: the Gaussians were optimised before, from the keyframes below this index; two of three steps then go
-            to the others, at the smaller rates of the second half.
+            to the others, at the smaller rates of the end.
         densifier: adds and moves Gaussians meanwhile.
         generator: chooses the order of the keyframes.
         checkpoint: keeps what was reached when it is stopped; the same work then goes on from there.

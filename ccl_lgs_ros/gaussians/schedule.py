@@ -19,7 +19,7 @@ COARSE_MIN_WIDTH = 160  # pixels; narrower images are never halved
 DENSIFY_FROM, DENSIFY_UNTIL = 0.1, 0.6  # of the whole
 DENSIFY_ROUNDS = 15
 ROUND_STEPS = 60  # between two rounds at least, so that what was added is learnt before more is
-CONTINUED_FROM = 0.5  # of the whole, where what was optimised before is continued
+CONTINUED_FROM = 0.8  # of the whole, where what was optimised before is continued
 
 
 class Schedule:
@@ -29,7 +29,7 @@ class Schedule:
         steps: how many there are; 0 = as many as the time allows.
         seconds: how long it may take; 0 = as long as the steps do.
         began: when that time began, as time.monotonic tells it.
-        continues: the Gaussians were optimised before: the first half is left out.
+        continues: the Gaussians were optimised before: only the end is left.
     """
 
     def __init__(self, steps: int, seconds: float, began: float, continues: bool = False) -> None:
