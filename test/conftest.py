@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 THREADS = str(max(1, min((os.cpu_count() or 1) // WORKERS, 4)))
@@ -69,14 +70,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers take the groups into the names
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker, (is_here, reason) in NEEDS.items():
             if item.get_closest_marker(marker) and not is_here():
                 item.add_marker(pytest.mark.skip(reason=reason))
-        item.add_marker(pytest.mark.xdist_group(worker_group(item.nodeid)))
     items.sort(key=lambda item: start_order(item.nodeid))  # stable: otherwise the order stays
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives the workers whole groups."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return worker_group(nodeid)
+
+    return ByGroup(config, log)
 
 
 def worker_group(test: str) -> str:
@@ -118,7 +129,7 @@ def skip_reasons(reporter: pytest.TerminalReporter) -> dict[str, list[str]]:
         if hasattr(report, "wasxfail"):
             continue
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        reasons[reason.removeprefix("Skipped: ")].append(name_of(report.nodeid))
+        reasons[reason.removeprefix("Skipped: ")].append(report.nodeid)
     return reasons
 
 
@@ -155,7 +166,7 @@ def write_times(reporter: pytest.TerminalReporter) -> None:
     for reports in reporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
-                of_test[name_of(report.nodeid)] += report.duration
+                of_test[report.nodeid] += report.duration
     of_suite: dict[str, list[float]] = defaultdict(list)
     for test, seconds in of_test.items():
         of_suite[suite(test)].append(seconds)
@@ -166,11 +177,6 @@ def write_times(reporter: pytest.TerminalReporter) -> None:
         reporter.write_line(f"{name:12} {len(times):5} tests {sum(times):7.1f} s of {budget} s{note}")
     for test, seconds in sorted(of_test.items(), key=lambda item: -item[1])[:SLOWEST_SHOWN]:
         reporter.write_line(f"    {seconds:7.1f} s {test}")
-
-
-def name_of(node: str) -> str:
-    """A test's name without the group that the workers know it by."""
-    return node.rpartition("@")[0] or node
 
 
 def suite(test: str) -> str:
