@@ -17,7 +17,7 @@ demo: setup ## map a synthetic room and ask it three things; pictures in demo/
 	@.venv/bin/ccl-lgs demo -o demo
 
 test: setup ## run all tests, a worker per core (ARGS="-n0" one by one); ARGS="..." goes to pytest
-	@$(RUN) -m pytest -n auto --maxprocesses 4 $(ARGS)
+	@$(RUN) -m pytest -n auto --maxprocesses 4 --no-loadscope-reorder $(ARGS)
 
 lint: setup ## check style, format and types
 	@$(RUN) -m ruff check .
