@@ -25,7 +25,7 @@ MEAN_WINDOW = 30  # pixels at the size of the labels
 MAJORITY_WINDOW = 7  # pixels
 MASK_THRESHOLD = 0.4  # of the normalised relevancy after its lower half is cut off: 0.7 of its range
 PROMPTS_AT_ONCE = 16  # bounds the memory that relevancy images take
-TIE = 1e-9  # relative difference up to which peaks are tied
+TIE = 1e-6  # relative difference up to which peaks are tied; renderings are no more exact than that
 
 Image = NDArray[np.floating]
 
