@@ -61,13 +61,13 @@ def _loads(library: Path) -> bool:
 
 
 def _define_operators() -> None:
-    from torch.library import Library
+    from torch import library
 
-    library = Library("torchvision", "DEF")
+    operators = library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.impl(name, suppressed, "CPU")
-    _kept_alive.append(library)
+        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        operators.impl(name, suppressed, "CPU")
+    _kept_alive.append(operators)
 
 
 def suppressed(boxes, scores, iou_threshold: float):
