@@ -236,10 +236,7 @@ def refine(device: torch.device, num_keyframes: int, size: tuple[int, int], step
     """Seconds and memory of a refine of a synthetic room; perception ran before."""
     room = make_room_scene(1, width=size[0], height=size[1])
     frames = [
-        Keyframe(
-            id=index, stamp_ns=index + 1, camera=frame.camera, world_from_camera=frame.world_from_camera,
-            image=frame.image, depth=frame.depth,
-        )
+        frame.keyframe(index)
         for index, frame in enumerate(room.frames(num_keyframes))
     ]  # fmt: skip
     changes: dict[str, object] = {"device": str(device), "gaussians.image_width": size[0]}

@@ -38,10 +38,7 @@ def room_keyframes(width: int, height: int, count: int) -> list[Keyframe]:
     """A drive through a room."""
     room = make_room_scene(3, width=width, height=height)
     return [
-        Keyframe(
-            id=index, stamp_ns=index + 1, camera=frame.camera, world_from_camera=frame.world_from_camera,
-            image=frame.image, depth=frame.depth, labels=frame.shapes + 1,
-        )
+        replace(frame.keyframe(index), labels=frame.shapes + 1)
         for index, frame in enumerate(room.frames(count))
     ]  # fmt: skip
 

@@ -35,14 +35,7 @@ RASTERIZER = NumbaRasterizer()
 def room(count: int, width: int) -> list[Keyframe]:
     """A drive through a synthetic room."""
     return [
-        Keyframe(
-            id=index,
-            stamp_ns=index + 1,
-            camera=frame.camera,
-            world_from_camera=frame.world_from_camera,
-            image=frame.image,
-            depth=frame.depth,
-        )
+        frame.keyframe(index)
         for index, frame in enumerate(make_room_scene(3, width=width, height=width * 3 // 4).frames(count))
     ]
 

@@ -69,16 +69,7 @@ def frames(count: int, size: tuple[int, int]) -> tuple[list[Keyframe], list[NDAr
     keyframes, truth = [], []
     for index, moment in enumerate(scene.moments(MOMENTS)[FIRST : FIRST + count]):
         frame = scene.frame(float(moment))
-        keyframes.append(
-            Keyframe(
-                id=index,
-                stamp_ns=index + 1,
-                camera=frame.camera,
-                world_from_camera=frame.world_from_camera,
-                image=frame.image,
-                depth=frame.depth,
-            )
-        )
+        keyframes.append(frame.keyframe(index))
         truth.append(frame.true_depth)
     return keyframes, truth
 

@@ -28,17 +28,7 @@ def keyframes() -> list[Keyframe]:
     """Frames that follow each other closely, near the middle of the drive."""
     moments = room().moments(60)[30 : 30 + NUM_KEYFRAMES]
     frames = [room().frame(float(seconds)) for seconds in moments]
-    return [
-        Keyframe(
-            id=index,
-            stamp_ns=index + 1,
-            camera=frame.camera,
-            world_from_camera=frame.world_from_camera,
-            image=frame.image,
-            depth=frame.depth,
-        )
-        for index, frame in enumerate(frames)
-    ]
+    return [frame.keyframe(index) for index, frame in enumerate(frames)]
 
 
 def small_config(**changes: object) -> MapConfig:

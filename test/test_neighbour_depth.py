@@ -25,16 +25,7 @@ def frames() -> tuple[list[Keyframe], list[NDArray[np.float32]]]:
     made, truth = [], []
     for index, seconds in enumerate(scene.moments(80)[6 : 6 + NUM]):
         frame = scene.frame(float(seconds))
-        made.append(
-            Keyframe(
-                id=index,
-                stamp_ns=index + 1,
-                camera=frame.camera,
-                world_from_camera=frame.world_from_camera,
-                image=frame.image,
-                depth=frame.depth,
-            )
-        )
+        made.append(frame.keyframe(index))
         truth.append(frame.true_depth)
     return made, truth
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ccl_lgs_ros.camera import Camera
+from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.geometry import rigid
 from ccl_lgs_ros.synthetic.colours import ALIKE, FAMILIES
 from ccl_lgs_ros.synthetic.drive import BlockedError, Drive, orbit_drive, planned_drive
@@ -39,6 +39,17 @@ class RoomFrame:
     objects: NDArray[np.uint8]  # [H, W] object ids, 0 is the room and its furniture
     parts: NDArray[np.uint8]  # [H, W] part ids within each object, 0 is the room and its furniture
     shapes: NDArray[np.int32]  # [H, W] position in the room's list of shapes
+
+    def keyframe(self, index: int) -> Keyframe:
+        """What the camera recorded as the keyframe of that number."""
+        return Keyframe(
+            id=index,
+            stamp_ns=index + 1,
+            camera=self.camera,
+            world_from_camera=self.world_from_camera,
+            image=self.image,
+            depth=self.depth,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
