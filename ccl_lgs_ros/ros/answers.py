@@ -12,11 +12,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 from ccl_lgs_ros.answers import Instance
 from ccl_lgs_ros.geometry import rigid, transform_points
 from ccl_lgs_ros.msg import SemanticInstance
-from ccl_lgs_ros.ros.clouds import cloud_message, packed_rgb
+from ccl_lgs_ros.ros.clouds import base_colors, cloud_message, packed_rgb
 from ccl_lgs_ros.ros.conversions import point_message, pose_message, vector_message
 from ccl_lgs_ros.structures import NONE, Gaussians
 
-SH_BAND_0 = 0.28209479177387814  # the constant spherical harmonic
 BOX_ALPHA = 0.3
 TEXT_HEIGHT = 0.08  # metres
 CENTROID_SIZE = 0.04  # metres
@@ -57,7 +56,7 @@ def answer_cloud(
     ids = gaussian_indices(instances).astype(np.int64)
     counts = [len(instance.gaussian_ids) for instance in instances]
     points = transform_points(answer_from_world, gaussians.means[ids].numpy()).astype(np.float32)
-    colors = 0.5 + SH_BAND_0 * gaussians.sh[ids, 0].numpy()
+    colors = base_colors(gaussians.sh[ids])
     return cloud_message(
         {
             "x": points[:, 0],

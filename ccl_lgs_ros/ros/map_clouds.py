@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
-from ccl_lgs_ros.gaussians.seed import SH_C0
 from ccl_lgs_ros.msg import SemanticGaussians
-from ccl_lgs_ros.ros.clouds import cloud_message, packed_rgb
+from ccl_lgs_ros.ros.clouds import base_colors, cloud_message, packed_rgb
 from ccl_lgs_ros.structures import LEVELS, NONE, Gaussians, SemanticLevel, SemanticMap
 
 GOLDEN = 0.6180339887498949  # of a turn between the hues of two tracks, so that neighbours differ
@@ -32,7 +31,7 @@ class Look:
 def gaussian_cloud(semantic_map: SemanticMap, header: Header, look: Look) -> PointCloud2:
     """Centres x y z in metres with their colour rgb, evenly thinned to what a viewer can take."""
     shown = _shown(semantic_map.gaussians, look)
-    return _coloured(semantic_map.gaussians, shown, base_colors(semantic_map.gaussians)[shown], header)
+    return _coloured(semantic_map.gaussians, shown, base_colors(semantic_map.gaussians.sh[shown]), header)
 
 
 def semantic_cloud(semantic_map: SemanticMap, header: Header, look: Look) -> PointCloud2:
@@ -60,11 +59,6 @@ def semantic_gaussians(semantic_map: SemanticMap, header: Header) -> Iterator[Se
             for book in books:
                 message.codebooks.frombytes(np.ascontiguousarray(book).tobytes())
         yield message
-
-
-def base_colors(gaussians: Gaussians) -> NDArray[np.float32]:
-    """The colour [N, 3] in 0 to 1 of each Gaussian, the same from all sides."""
-    return np.clip(0.5 + SH_C0 * gaussians.sh[:, 0].detach().numpy(), 0.0, 1.0)
 
 
 def track_colors(track: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -98,7 +92,7 @@ def _columns(semantic_map: SemanticMap, names: list[str], rows: slice) -> dict[s
     gaussians = semantic_map.gaussians.select(rows).detached()  # type: ignore[arg-type]
     quats = gaussians.quats / gaussians.quats.norm(dim=1, keepdim=True).clamp_min(1e-12)
     columns: dict[str, NDArray] = dict(zip("xyz", gaussians.means.numpy().T, strict=True))
-    columns["rgb"] = packed_rgb(base_colors(gaussians))
+    columns["rgb"] = packed_rgb(base_colors(gaussians.sh))
     columns["opacity"] = gaussians.opacities.numpy()
     columns |= {f"scale_{axis}": column for axis, column in zip("xyz", gaussians.scales.numpy().T, strict=True)}
     columns |= {f"rot_{axis}": quats[:, place].numpy() for place, axis in ((1, "x"), (2, "y"), (3, "z"), (0, "w"))}
