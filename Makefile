@@ -2,7 +2,7 @@
 # Everything starts from here; each target does the set-up that it needs. PYTHON=python3.12 chooses the Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench quality proof soak clean
+.PHONY: help setup demo test lint bench quality proof soak reliability clean
 
 RUN := .venv/bin/python
 DATA ?= ../shared/data
@@ -35,6 +35,9 @@ proof: setup ## measure what each part of the method earns (40 minutes); DATA=..
 
 soak: setup ## drive through 10 000 keyframes and watch the memory (minutes)
 	@$(RUN) -m pytest -m soak $(ARGS)
+
+reliability: setup ## run the tests of what robots do to a mapper, write docs/reliability.md
+	@$(RUN) -m pytest --reliability=docs/reliability.md $(ARGS)
 
 clean: ## remove everything that was made, .venv too
 	rm -rf .venv .venv-compat build install log artifacts demo .pytest_cache .ruff_cache .hypothesis

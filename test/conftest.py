@@ -68,6 +68,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TEXT",
         help="fail if a skip names TEXT",
     )
+    parser.addoption("--reliability", metavar="PAGE", help="run the tests of reliability and write PAGE")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--reliability")
+    if path is not None:
+        from reliability_page import ReliabilityPage
+
+        config.pluginmanager.register(ReliabilityPage(Path(path), is_writer=not hasattr(config, "workerinput")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
