@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 # Turns OpenGL camera axes (x right, y up, z back) into optical axes (x right, y down, z forward), and back.
 OPTICAL_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+RIGID_TOLERANCE = 1e-4  # of a rotation's products of rows; single precision comes within a hundredth of it
 
 
 def rotation_from_quat(quat_wxyz: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -36,6 +37,17 @@ def rigid(rotation: NDArray[np.floating], translation: NDArray[np.floating]) -> 
     matrix[:3, :3] = rotation
     matrix[:3, 3] = translation
     return matrix
+
+
+def check_rigid(transform: NDArray[np.floating]) -> None:
+    """Raises ValueError where a transform is not [4, 4], finite, and a rotation with a translation."""
+    transform = np.asarray(transform)
+    if transform.shape != (4, 4) or not np.isfinite(transform).all():
+        raise ValueError(f"expected a finite [4, 4] transform, got {transform}")
+    rotation = transform[:3, :3]
+    is_rotation = np.allclose(rotation @ rotation.T, np.eye(3), atol=RIGID_TOLERANCE) and np.linalg.det(rotation) > 0
+    if not is_rotation or not np.allclose(transform[3], (0, 0, 0, 1)):
+        raise ValueError(f"expected a rotation and a translation, got {transform}")
 
 
 def invert_rigid(transform: NDArray[np.floating]) -> NDArray[np.float64]:

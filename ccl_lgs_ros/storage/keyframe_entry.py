@@ -26,6 +26,7 @@ class KeyframeEntry:
     depth_name: str  # empty where there is no depth
     num_bytes: int  # of image, depth and labels
     label_name: str = ""  # empty where there are no labels
+    revision: int = 0  # how often its pose was corrected
 
     @staticmethod
     def of(keyframe: Keyframe, id: int, num_bytes: int) -> "KeyframeEntry":
