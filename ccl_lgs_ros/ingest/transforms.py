@@ -2,13 +2,14 @@
 """A tree of moving frames that is asked for a transform at a stamp, with tf2's rules.
 
 Between two samples it interpolates; before the first and after the last it refuses, never taking the nearest. Static
-transforms hold at every stamp. Unlike tf2, which waits for the clock to be reset, a child whose stamps jump back
-forgets its samples at once.
+transforms hold at every stamp. Of two samples with one stamp the later counts. Unlike tf2, which waits for the clock to
+be reset, a child whose stamps jump back forgets its samples at once.
 """
 
 import math
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,13 @@ from ccl_lgs_ros.ingest.records import TransformRecord
 
 JUMP_BACK_NS = 1_000_000_000  # stamps that fall back further than this started anew; less is disorder
 ROW = 7  # numbers of a sample: translation xyz, quaternion wxyz
-NORM_TOLERANCE = 0.1  # how far from 1 a quaternion's norm may be; tf2 refuses more than it can have by rounding
+MAX_FRAMES = 10_000  # that have samples; of the moving ones what was silent longest makes room
+MAX_PARENTS = 256  # that one frame may have had
+MAX_SAMPLES = 200_000  # of one frame where the cache has an end: half a minute at 6 kHz
+MAX_DEPTH = 1000  # transforms from a frame to its root, as in tf2
+MAX_DISTANCE = 1e9  # metres between two frames
+MAX_LISTED = 20  # frames in a sentence
+SQUARED_NORM_TOLERANCE = 0.01  # how far from 1 the squared norm of a quaternion may be, as in tf2
 
 
 class FutureExtrapolationError(TransformError):
@@ -46,15 +53,17 @@ class TransformBuffer:
         self._tracks: dict[str, _Track] = {}
 
     def add(self, record: TransformRecord) -> None:
-        """Keep a transform; one that is older than the cache or repeats a stamp is ignored.
+        """Keep a transform; one that is older than the cache is ignored.
 
         Raises:
-            ValueError: if frames are empty or equal, or the numbers are no rigid transform.
+            ValueError: if frames are empty or equal, the numbers are no rigid transform, or there are too many frames.
         """
         _check(record)
-        track = self._tracks.get(record.child)
+        track = self._tracks.pop(record.child, None)
         if track is None or track.is_static != record.is_static:
-            track = self._tracks[record.child] = _Track(record.is_static)
+            self._make_room()
+            track = _Track(record.is_static)
+        self._tracks[record.child] = track  # the last to speak stands last
         track.add(record, self._cache_ns)
 
     def clear(self) -> None:
@@ -116,13 +125,23 @@ class TransformBuffer:
         Raises:
             DisconnectedError: if nothing joins them.
         """
-        frames = (self._ancestors(target) | self._ancestors(source)) & set(self._tracks)
-        newest = [self._tracks[frame].newest_ns for frame in frames if not self._tracks[frame].is_static]
-        return self.lookup(target, source, min(newest, default=0))
+        up_from_target, up_from_source = self._way_up(target), self._way_up(source)
+        if not up_from_target & up_from_source:
+            raise self._disconnected(target, source)
+        passed = [self._tracks[frame] for frame in up_from_target ^ up_from_source if frame in self._tracks]
+        return self.lookup(target, source, min((x.newest_ns for x in passed if not x.is_static), default=0))
 
     def connects(self, target: str, source: str) -> bool:
         """Whether any chain of transforms joins the frames, at whatever stamps."""
         return bool(self._ancestors(target) & self._ancestors(source))
+
+    def _make_room(self) -> None:
+        if len(self._tracks) < MAX_FRAMES:
+            return
+        silent = next((child for child, track in self._tracks.items() if not track.is_static), None)
+        if silent is None:
+            raise ValueError(f"tf has more than {MAX_FRAMES} static frames; stop whoever publishes them")
+        del self._tracks[silent]
 
     def _walk(
         self, frame: str, stamp_ns: int, stop_at: frozenset[str]
@@ -136,10 +155,20 @@ class TransformBuffer:
             except TransformError as error:
                 return found, error
             if parent in found:
-                return found, DisconnectedError(f"the frames {' -> '.join(found)} form a loop; fix who publishes them")
+                loop = listed(found, " -> ")
+                return found, DisconnectedError(f"the frames {loop} form a loop; fix who publishes them")
+            if len(found) > MAX_DEPTH:
+                return found, DisconnectedError(f"more than {MAX_DEPTH} transforms lead up from '{frame}'")
             found[parent] = parent_from_here @ found[here]
             here = parent
         return found, None
+
+    def _way_up(self, frame: str) -> set[str]:
+        """The frame and its ancestors as the newest samples have them."""
+        here, found = frame, {frame}
+        while here in self._tracks and (here := self._tracks[here].newest_parent) not in found:
+            found.add(here)
+        return found
 
     def _ancestors(self, frame: str) -> set[str]:
         reached, open_frames = {frame}, [frame]
@@ -153,7 +182,7 @@ class TransformBuffer:
     def _disconnected(self, target: str, source: str) -> DisconnectedError:
         unknown = [frame for frame in (target, source) if frame not in self.frames]
         if unknown:
-            known = ", ".join(sorted(self.frames)) or "none"
+            known = listed(sorted(self.frames), ", ") or "none"
             return DisconnectedError(f"nothing publishes the frame '{unknown[0]}' (frames in tf: {known})")
         return DisconnectedError(f"no chain of transforms joins '{target}' and '{source}'")
 
@@ -177,6 +206,10 @@ class _Track:
     def newest_ns(self) -> int:
         return self._stamps[-1]
 
+    @property
+    def newest_parent(self) -> str:
+        return self.parents[self._parent_index[-1]]
+
     def add(self, record: TransformRecord, cache_ns: int | None) -> None:
         newest = self._stamps[-1] if len(self._stamps) > self._start else None
         if newest is not None and not self.is_static and record.stamp_ns <= 0 < newest - JUMP_BACK_NS:
@@ -189,10 +222,11 @@ class _Track:
         else:
             at = bisect_left(self._stamps, record.stamp_ns, self._start)
             if self._stamps[at] == record.stamp_ns:
-                return
+                self._delete(at, at + 1)
         self._insert(at, record)
         if cache_ns is not None:
-            self._prune(self._stamps[-1] - cache_ns)
+            too_many = len(self._stamps) - MAX_SAMPLES
+            self._prune(max(self._stamps[-1] - cache_ns, self._stamps[max(too_many, 0)]))
 
     def at(self, child: str, stamp_ns: int) -> tuple[str, NDArray[np.float64]]:
         """The parent and parent_from_child at the stamp."""
@@ -221,21 +255,35 @@ class _Track:
 
     def _insert(self, at: int, record: TransformRecord) -> None:
         if record.parent not in self.parents:
+            if len(self.parents) >= MAX_PARENTS:
+                self._forget_all()
+                self.parents, at = [], 0
             self.parents.append(record.parent)
         self._stamps.insert(at, record.stamp_ns)
         self._parent_index.insert(at, self.parents.index(record.parent))
         self._values[ROW * at : ROW * at] = array("d", (*record.translation, *record.quat))
 
     def _prune(self, oldest_ns: int) -> None:
+        """Forget what is older."""
         self._start = bisect_left(self._stamps, oldest_ns, self._start)
         if self._start > len(self._stamps) // 2:
-            del self._stamps[: self._start]
-            del self._parent_index[: self._start]
-            del self._values[: ROW * self._start]
+            self._delete(0, self._start)
             self._start = 0
+
+    def _delete(self, first: int, end: int) -> None:
+        del self._stamps[first:end]
+        del self._parent_index[first:end]
+        del self._values[ROW * first : ROW * end]
 
     def _forget_all(self) -> None:
         self._prune(2**63 - 1)
+
+
+def listed(frames: Iterable[str], between: str) -> str:
+    """Names in a sentence, the first few where there are many."""
+    names = list(frames)
+    more = f"{between}and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return between.join(names[:MAX_LISTED]) + more
 
 
 def _check(record: TransformRecord) -> None:
@@ -243,8 +291,9 @@ def _check(record: TransformRecord) -> None:
         raise ValueError("a transform names no frame; its publisher must fill frame_id and child_frame_id")
     if record.parent == record.child:
         raise ValueError(f"a transform of '{record.child}' to itself says nothing; fix its publisher")
-    norm = math.sqrt(sum(x * x for x in record.quat))
-    if not (math.isfinite(norm) and abs(norm - 1.0) < NORM_TOLERANCE and all(map(math.isfinite, record.translation))):
+    is_turn = abs(sum(x * x for x in record.quat) - 1.0) < SQUARED_NORM_TOLERANCE  # false for NaN too
+    is_near = all(abs(x) <= MAX_DISTANCE for x in record.translation)
+    if not (is_turn and is_near):
         raise ValueError(
             f"the transform {record.parent} -> {record.child} is not rigid: translation {record.translation}, "
             f"quaternion {record.quat} wxyz"
