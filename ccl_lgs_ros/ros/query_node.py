@@ -37,7 +37,7 @@ from ccl_lgs_ros.ros.parameters import declare_options, on_change, warn_of_unkno
 from ccl_lgs_ros.ros.pictures import draw
 from ccl_lgs_ros.ros.query_options import QueryNodeOptions
 from ccl_lgs_ros.ros.questions import Reply, ask, error_code
-from ccl_lgs_ros.ros.spinning import run_node
+from ccl_lgs_ros.ros.spinning import every, run_node
 from ccl_lgs_ros.ros.status import LATCHED, StatusPublisher
 from ccl_lgs_ros.srv import EncodeText, GetMapInfo, LoadMap, RenderView, SemanticQuery
 from ccl_lgs_ros.structures import SemanticMap
@@ -106,7 +106,7 @@ class QueryNode(AutostartNode):
             self.create_subscription(
                 TFMessage, topic, guarded(log, topic, take), QoSProfile(depth=TF_DEPTH, durability=durability)
             )
-        self.create_timer(self.options.watch_period, guarded(log, "watch", self._watch))
+        every(self, self.options.watch_period, guarded(log, "watch", self._watch))
 
     def _watch(self) -> None:
         if self.reader is not None and self.is_active:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
@@ -51,6 +52,11 @@ def run_node(make_node: Callable[[], Any], name: str, args: Sequence[str] | None
         _end(node)
         unbridge_logging(handler)
         rclpy.try_shutdown()
+
+
+def every(node: Any, seconds: float, callback: Callable[[], None]) -> Any:
+    """A timer of a node that also runs while /clock stands still or has not come yet."""
+    return node.create_timer(seconds, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 def _spin(node: Any, signals: list[int]) -> None:

@@ -25,7 +25,7 @@ from ccl_lgs_ros.ros.guards import guarded, log_error, sentence
 from ccl_lgs_ros.ros.lifecycle import AutostartNode
 from ccl_lgs_ros.ros.log_bridge import RosHandler
 from ccl_lgs_ros.ros.parameters import declare_options, warn_of_unknown
-from ccl_lgs_ros.ros.spinning import run_node
+from ccl_lgs_ros.ros.spinning import every, run_node
 from ccl_lgs_ros.ros.status import StatusPublisher
 from ccl_lgs_ros.ros.supervisor import Supervisor
 from ccl_lgs_ros.ros.training_options import TrainingNodeOptions
@@ -64,7 +64,7 @@ class TrainingNode(AutostartNode):
         self._log = RosHandler(self.get_logger())
         self._status = StatusPublisher(self)
         logger = self.get_logger()
-        self.create_timer(TICK, guarded(logger, "tick", self._tick))
+        every(self, TICK, guarded(logger, "tick", self._tick))
         waiting = MutuallyExclusiveCallbackGroup()  # one that waits holds up no timer
         for kind, name, work in (
             (SaveMap, "save_map", self._save_map),
@@ -271,7 +271,7 @@ class TrainingNode(AutostartNode):
             if self.supervisor is None or self.supervisor.report is not start:
                 heard.set_result(self.supervisor.report if self.supervisor else replace(start, state="error"))
 
-        timer = self.create_timer(TICK, look)
+        timer = every(self, TICK, look)
         try:
             return await heard
         finally:
