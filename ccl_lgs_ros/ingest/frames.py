@@ -14,7 +14,7 @@ from ccl_lgs_ros.geometry import transform_points
 from ccl_lgs_ros.ingest.cloud_finder import SeenCloud
 from ccl_lgs_ros.ingest.clouds import cloud_depth, decode_cloud
 from ccl_lgs_ros.ingest.depth import decode_depth, limited
-from ccl_lgs_ros.ingest.images import decode_colour
+from ccl_lgs_ros.ingest.images import ColourDecoder, decode_colour
 from ccl_lgs_ros.ingest.labels import decode_labels
 from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthRecord, LabelRecord
 from ccl_lgs_ros.ingest.rectify import Lens, Rectifier, lens_of
@@ -52,7 +52,11 @@ class PosedFrame:
 
 
 class FrameDecoder:
-    """Decodes frames; what depends on the intrinsics alone is made once."""
+    """Decodes frames; what depends on the intrinsics alone is made once.
+
+    Args:
+        decode_colour: reads colour images, as ingest.images.decode_colour does.
+    """
 
     def __init__(
         self,
@@ -62,11 +66,13 @@ class FrameDecoder:
         depth_min: float,
         depth_max: float,
         depth_min_valid_ratio: float,
+        decode_colour: ColourDecoder = decode_colour,
     ) -> None:
         self._max_image_size = max_image_size
         self._depth_scale = depth_scale
         self._depth_min, self._depth_max = depth_min, depth_max
         self._min_valid_ratio = depth_min_valid_ratio
+        self._decode_colour = decode_colour
         self._rectifiers: dict[Lens, Rectifier] = {}
         self._rays: dict[Lens, RayMap] = {}
         self._has_warned = False
@@ -77,7 +83,7 @@ class FrameDecoder:
         Raises:
             DecodeError: if pixels or intrinsics cannot be read.
         """
-        image = decode_colour(frame.colour)
+        image = self._decode_colour(frame.colour)
         rectifier = self._rectifier(frame, (image.shape[1], image.shape[0]))
         return rectifier, rectifier.image(image)
 
@@ -91,6 +97,22 @@ class FrameDecoder:
         Raises:
             DecodeError: if pixels or intrinsics cannot be read, or too little depth is known.
         """
+        with np.errstate(over="ignore", invalid="ignore"):  # what is sent as metres may be any number
+            return self._depth(frame, rectifier)
+
+    def labels(self, frame: PosedFrame, rectifier: Rectifier) -> NDArray[np.int32] | None:
+        """The labels [H, W] of the undistorted colour camera, 0 none; None where the frame has no label image.
+
+        Raises:
+            DecodeError: if the values cannot be read, or have another shape than the colour image.
+        """
+        if frame.labels is None:
+            return None
+        labels = decode_labels(frame.labels)
+        _check_aspect("labels", (labels.shape[1], labels.shape[0]), rectifier.lens, "give the colour camera's labels")
+        return rectifier.labels(labels)
+
+    def _depth(self, frame: PosedFrame, rectifier: Rectifier) -> NDArray[np.float32] | None:
         if frame.depth is None:
             return self._depth_of_clouds(frame, rectifier)
         raw = decode_depth(frame.depth, depth_scale=self._depth_scale)
@@ -104,18 +126,6 @@ class FrameDecoder:
         depth = limited(depth, depth_min=self._depth_min, depth_max=self._depth_max)
         self._check_known(depth)
         return depth
-
-    def labels(self, frame: PosedFrame, rectifier: Rectifier) -> NDArray[np.int32] | None:
-        """The labels [H, W] of the undistorted colour camera, 0 none; None where the frame has no label image.
-
-        Raises:
-            DecodeError: if the values cannot be read, or have another shape than the colour image.
-        """
-        if frame.labels is None:
-            return None
-        labels = decode_labels(frame.labels)
-        _check_aspect("labels", (labels.shape[1], labels.shape[0]), rectifier.lens, "give the colour camera's labels")
-        return rectifier.labels(labels)
 
     def _depth_of_clouds(self, frame: PosedFrame, rectifier: Rectifier) -> NDArray[np.float32] | None:
         """What point clouds tell of the depth: some pixels; None where they tell nothing."""

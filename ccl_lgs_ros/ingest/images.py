@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Colour images of every common encoding to RGB uint8."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +42,7 @@ _PLAIN: dict[str, tuple[int, int, int | None]] = {
     "yuyv": (2, 1, cv2.COLOR_YUV2RGB_YUY2),
 }
 
+ColourDecoder = Callable[[ImageRecord], NDArray[np.uint8]]  # as decode_colour
 COLOUR_ENCODINGS = tuple(_PLAIN)
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 HIGH_BYTE = 8  # bits dropped from 16-bit colours

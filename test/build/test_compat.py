@@ -73,7 +73,7 @@ def check(command: list) -> str:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_messages_decode_the_same_with_other_versions(name: str) -> None:
+def test_row_36_messages_decode_the_same_with_other_versions(name: str) -> None:
     version, packages = CASES[name]
     python = environment(name, version, packages)
     files = [Path("test", test) for test in TESTS]

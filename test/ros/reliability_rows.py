@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The 44 failures of robots that this package survives, and what it does about each: the rows of docs/reliability.md.
 
-Tests that show row N are named `test_row_NN_...` and lie in this folder.
+Tests that show row N are named `test_row_NN_...` and lie in this folder, or in test/build.
 """
 
 from typing import NamedTuple
