@@ -4,12 +4,16 @@
 import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.storage.durable import disk_errors, sync_file
 
 logger = logging.getLogger(__name__)
+
+MAX_LINE = 1 << 26  # bytes; corrections of a hundred thousand poses take half of it
 
 
 class Journal:
@@ -28,12 +32,16 @@ class Journal:
         """Write a line; when this returns it survives a power cut, when it raises OSError it was never there."""
         content = (json.dumps(line) + "\n").encode()
         try:
-            with self.path.open("ab") as file:
+            with self.path.open("r+b") as file:
+                file.seek(self._end)
+                file.truncate()  # what an append that failed could not take back
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            os.truncate(self.path, self._end)
+            with suppress(OSError):
+                os.truncate(self.path, self._end)
+                sync_file(self.path)
             raise
         self._num_lines += 1
         self._end += len(content)
@@ -45,24 +53,23 @@ class Journal:
             MapError: if the file cannot be read, or a line before the last is damaged; as a power cut leaves it, the
                 last one may be.
         """
+        found: list[dict] = []
         try:
             with self.path.open("rb") as file:
                 file.seek(self._end)
-                lines = file.read().split(b"\n")[:-1]
+                while (line := file.readline(MAX_LINE)).endswith(b"\n"):
+                    parsed = _parsed(line)
+                    if parsed is None:
+                        self._refuse_unless_last(file, len(found))
+                        break
+                    found.append(parsed)
+                    self._end += len(line)
+                if len(line) == MAX_LINE:
+                    self._refuse_unless_last(file, len(found))
         except FileNotFoundError:
             return []
         except OSError as error:
             raise MapError(f"cannot read {self.path}: {error.strerror}; check who may read it") from error
-        found = []
-        for number, line in enumerate(lines):
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                if number + 1 < len(lines):
-                    where = f"line {self._num_lines + number + 1} of {self.path}"
-                    raise MapError(f"{where} is damaged; restore it from a copy, or capture the map again") from None
-                break
-            self._end += len(line) + 1
         self._num_lines += len(found)
         return found
 
@@ -74,3 +81,15 @@ class Journal:
                 logger.warning("%s ends in %s bytes of an unfinished keyframe; they are removed", self.path, surplus)
                 os.truncate(self.path, self._end)
                 sync_file(self.path)
+
+    def _refuse_unless_last(self, file: BinaryIO, num_read: int) -> None:
+        if file.read(1):
+            where = f"line {self._num_lines + num_read + 1} of {self.path}"
+            raise MapError(f"{where} is damaged; restore it from a copy, or capture the map again")
+
+
+def _parsed(line: bytes) -> dict | None:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.geometry import OPTICAL_FROM_OPENGL
+from ccl_lgs_ros.storage.confined import is_inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,6 +44,11 @@ class KeyframeEntry:
             num_bytes=num_bytes,
             label_name="" if keyframe.labels is None else f"labels/{id:06d}.png",
         )
+
+    @property
+    def file_names(self) -> list[str]:
+        """Its image and, where there are any, depth and labels."""
+        return [self.image_name, *filter(None, (self.depth_name, self.label_name))]
 
     def keyframe(
         self, image: NDArray[np.uint8], depth: NDArray[np.float32] | None, labels: NDArray[np.int32] | None = None
@@ -93,7 +99,7 @@ class KeyframeEntry:
             MapError: naming the source, if something is missing or of the wrong kind.
         """
         try:
-            return KeyframeEntry(
+            entry = KeyframeEntry(
                 id=int(frame["id"]),
                 stamp_ns=int(frame["stamp_ns"]),
                 camera=Camera(
@@ -112,5 +118,9 @@ class KeyframeEntry:
                 num_bytes=int(frame["bytes"]),
                 label_name=str(frame.get("label_file_path", "")),
             )
-        except (KeyError, TypeError, ValueError) as error:
+            entry.camera_name.encode()  # what JSON can hold and a message cannot
+            if not all(is_inside(name) for name in entry.file_names):
+                raise ValueError(f"files outside of the map: {', '.join(entry.file_names)[:200]}")
+            return entry
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MapError(f"{source} holds a damaged keyframe ({error!r}); restore it from a copy") from error

@@ -13,6 +13,7 @@ The cameras' axes in these files are OpenGL's; pixel centres are at (0.5, 0.5), 
 """
 
 import json
+import logging
 import sys
 import threading
 from collections import OrderedDict
@@ -25,19 +26,16 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.geometry import check_rigid
+from ccl_lgs_ros.storage.confined import own_file
 from ccl_lgs_ros.storage.corrections import correction_frame, correction_of, is_correction
 from ccl_lgs_ros.storage.durable import disk_errors, replace_file, sync_file, write_file
 from ccl_lgs_ros.storage.journal import Journal
+from ccl_lgs_ros.storage.journal_index import JournalIndex
 from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
-from ccl_lgs_ros.storage.keyframe_pixels import (
-    encoded_depth,
-    encoded_image,
-    encoded_labels,
-    read_depth,
-    read_image,
-    read_labels,
-)
+from ccl_lgs_ros.storage.keyframe_pixels import EncodedPixels, read_depth, read_image, read_labels
 from ccl_lgs_ros.storage.map_directory import MapDirectory
+
+logger = logging.getLogger(__name__)
 
 CACHED_KEYFRAMES = 16  # about 2 MB each at 640x480
 CACHED_BYTES = 64 << 20  # of pixels; the last keyframe is kept whatever its size
@@ -64,12 +62,13 @@ class KeyframeStore:
     ) -> None:
         self.path = directory.keyframes_path
         self._jpeg_quality, self._max_bytes = jpeg_quality, max_disk_gb * BYTES_PER_GB
-        self._journal = Journal(self.path / "keyframes.jsonl")
+        self._journal = Journal(own_file(self.path, "keyframes.jsonl"))
         self._lock = directory.lock("keyframes") if writable else None
         self._guard = threading.RLock()
         self._entries: list[KeyframeEntry] = []
         self._id_of: dict[tuple[str, int], int] = {}  # by camera and stamp
         self.revision = 0  # how often poses were corrected
+        self.index = JournalIndex()
         self._num_bytes = 0
         self._cache: OrderedDict[int, Keyframe] = OrderedDict()
         self._cached_bytes = 0
@@ -108,8 +107,12 @@ class KeyframeStore:
         """What images, depth and labels take on the disk."""
         return self._num_bytes
 
-    def append(self, keyframe: Keyframe) -> bool:
+    def append(self, keyframe: Keyframe, encoded: EncodedPixels | None = None) -> bool:
         """Store a keyframe, whose id becomes its place; when this returns True it survives a power cut.
+
+        Args:
+            keyframe: its pixels are encoded here, unless
+            encoded: holds them as they are to be stored.
 
         Returns:
             False, and nothing is stored, if there is one of this camera and stamp already.
@@ -122,13 +125,12 @@ class KeyframeStore:
         with self._guard:
             if (keyframe.camera_name, keyframe.stamp_ns) in self._id_of:
                 return False
-            image, depth = encoded_image(keyframe.image, self._jpeg_quality), encoded_depth(keyframe.depth)
-            labels = encoded_labels(keyframe.labels)
-            entry = KeyframeEntry.of(keyframe, len(self), len(image) + len(depth) + len(labels))
+            encoded = encoded or EncodedPixels.of(keyframe, self._jpeg_quality)
+            entry = KeyframeEntry.of(keyframe, len(self), encoded.num_bytes)
             self._check_budget(entry.num_bytes)
+            names = (entry.image_name, entry.depth_name, entry.label_name)
             with disk_errors("store a keyframe in", self.path):
-                files = {entry.image_name: image, entry.depth_name: depth, entry.label_name: labels}
-                self._write(entry.frame(), files)
+                self._write(entry.frame(), dict(zip(names, encoded, strict=True)))
             self._take(entry)
             if len(self) >= self._transforms_due:
                 self._write_transforms()
@@ -193,11 +195,16 @@ class KeyframeStore:
             sync_file(self.path.parent)
 
     def _take(self, entry: KeyframeEntry) -> None:
+        if entry.id != len(self):
+            raise MapError(
+                f"{self._journal.path} has keyframe {entry.id} as number {len(self)}; restore it from a copy"
+            )
         camera = self._cameras.setdefault(entry.camera, entry.camera)
         entry = replace(entry, camera=camera, camera_name=sys.intern(entry.camera_name))
         self._entries.append(entry)
         self._id_of[entry.camera_name, entry.stamp_ns] = entry.id
         self._num_bytes += entry.num_bytes
+        self.index.add_keyframe()
 
     def _move(self, poses: Mapping[int, NDArray[np.float64]]) -> None:
         for id, pose in poses.items():
@@ -207,6 +214,7 @@ class KeyframeStore:
             self._entries[id] = replace(entry, world_from_camera=pose, revision=entry.revision + 1)
             self._forget(id)
         self.revision += 1
+        self.index.add_correction(poses)
 
     def _require_lock(self) -> None:
         if self._lock is None or not self._lock.is_held:
@@ -226,11 +234,11 @@ class KeyframeStore:
             for path, content in paths:
                 write_file(path, content)
                 sync_file(path.parent)
-            self._journal.append(line)
         except OSError:
             for path, _ in paths:
                 path.unlink(missing_ok=True)
             raise
+        self._journal.append(line)  # where that fails the pixels stay: after a power cut the line may be there
 
     def _forget(self, id: int) -> None:
         if id in self._cache:
@@ -250,15 +258,17 @@ class KeyframeStore:
     def _write_transforms(self) -> None:
         frames = ",\n".join(json.dumps(entry.frame()) for entry in self._entries)
         content = f'{{"camera_model": "PINHOLE", "frames": [\n{frames}\n]}}\n'
-        with disk_errors("write", self.path / "transforms.json"):
+        try:
             replace_file(self.path / "transforms.json", content.encode())
+        except OSError as error:  # the journal is the truth
+            logger.warning("%s lags behind: %s", self.path / "transforms.json", error.strerror)
         self._transforms_due = self._next_transforms()
 
     def _load(self, entry: KeyframeEntry) -> Keyframe:
         path = self.path
-        image = read_image(path / entry.image_name)
-        depth = read_depth(path / entry.depth_name) if entry.depth_name else None
-        labels = read_labels(path / entry.label_name) if entry.label_name else None
+        image = read_image(own_file(path, entry.image_name))
+        depth = read_depth(own_file(path, entry.depth_name)) if entry.depth_name else None
+        labels = read_labels(own_file(path, entry.label_name)) if entry.label_name else None
         try:
             return entry.keyframe(image, depth, labels)
         except ValueError as error:

@@ -6,10 +6,12 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ccl_lgs_ros.errors import MapError
-from ccl_lgs_ros.storage.durable import disk_errors
+from ccl_lgs_ros.storage.durable import disk_errors, not_following
 
 _TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 
@@ -27,7 +29,7 @@ class WriterLock:
 
     def __init__(self, path: Path, what: str) -> None:
         with disk_errors("write to", path.parent):
-            self._file = open(path, "a+")  # noqa: SIM115 - the open file is the lock
+            self._file = open(path, "a+", opener=not_following)  # noqa: SIM115 - the open file is the lock
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -52,10 +54,10 @@ class WriterLock:
         return not self._file.closed
 
     def _sign(self) -> None:
-        with disk_errors("write", Path(self._file.name)):
-            self._file.truncate(0)
-            self._file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-            self._file.flush()
+        """Say who holds it; on a disk that is full it is held without a word."""
+        with suppress(OSError):
+            os.ftruncate(self._file.fileno(), 0)
+            os.write(self._file.fileno(), json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
 
     def _holder(self) -> str:
         try:
@@ -64,3 +66,25 @@ class WriterLock:
             return f"process {holder['pid']} on {holder['host']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
+
+
+@contextmanager
+def alone_in(folder: Path, *, waits: bool) -> Iterator[None]:
+    """Hold the right to change what a folder holds, for a moment.
+
+    Args:
+        folder: it must exist; nothing is left in it.
+        waits: for others who hold it; else they are an error.
+
+    Raises:
+        MapError: if another process holds it.
+        OSError: if the folder cannot be opened or locked.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        yield
+    except BlockingIOError:
+        raise MapError(f"another process is writing to {folder}; wait for it and try again") from None
+    finally:
+        os.close(descriptor)

@@ -3,11 +3,14 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ccl_lgs_ros.errors import MapError
-from ccl_lgs_ros.storage.durable import TEMPORARY_PREFIX, disk_errors, replace_file, sync_file, sync_tree
-from ccl_lgs_ros.storage.map_directory import MapDirectory
+from ccl_lgs_ros.storage.durable import TEMPORARY_PREFIX, disk_errors, exchange, replace_file, sync_file, sync_tree
+from ccl_lgs_ros.storage.locks import alone_in
+from ccl_lgs_ros.storage.map_directory import LOCK_NAMES, MapDirectory
 
 
 def copy_map(
@@ -27,19 +30,18 @@ def copy_map(
     Raises:
         MapError: if something is in the way or the disk does not take it.
     """
-    target = Path(os.path.expandvars(path)).expanduser()
-    _check_target(directory, target, overwrite)
+    target = Path(os.path.realpath(os.path.expanduser(os.path.expandvars(path))))
+    temporary = target.parent / f"{TEMPORARY_PREFIX}{target.name}"
     with disk_errors("copy the map to", target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}"
-        try:
-            _fill(directory, temporary, include_keyframes)
-            sync_tree(temporary)
-            _put_in_place(temporary, target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        sync_file(target.parent)
+        with alone_in(target.parent, waits=False), _replaceable(directory, target, overwrite):
+            shutil.rmtree(temporary, ignore_errors=True)  # a copy that was killed
+            try:
+                _fill(directory, temporary, include_keyframes)
+                sync_tree(temporary)
+                _put_in_place(temporary, target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
     return target, sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
 
 
@@ -52,15 +54,26 @@ def copy_splat(directory: MapDirectory, folder: Path) -> int:
     return len(content)
 
 
-def _check_target(directory: MapDirectory, target: Path, overwrite: bool) -> None:
-    if target.exists() and target.resolve() == directory.path.resolve():
+@contextmanager
+def _replaceable(directory: MapDirectory, target: Path, overwrite: bool) -> Iterator[None]:
+    """Make sure that a map may be put in a place, and that nobody writes what is there meanwhile."""
+    here = directory.path.resolve()
+    if here == target:
         raise MapError(f"the map is in {target} already; give another folder to copy it to")
-    is_free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
-    if is_free:
+    if here in target.parents or target in here.parents:
+        raise MapError(f"{target} and the map {directory.path} lie in one another; give a folder beside it")
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        yield
         return
-    MapDirectory.open(target)  # never replace what is no map
+    present = MapDirectory.open(target)  # never replace what is no map
     if not overwrite:
         raise MapError(f"there is a map at {target}; give another folder, or set overwrite to replace it")
+    try:
+        for name in LOCK_NAMES:
+            present.lock(name)
+        yield
+    finally:
+        present.release()
 
 
 def _fill(directory: MapDirectory, folder: Path, include_keyframes: bool) -> None:
@@ -76,12 +89,13 @@ def _fill(directory: MapDirectory, folder: Path, include_keyframes: bool) -> Non
         for journal in sorted(directory.keyframes_path.glob("*.json*")):
             shutil.copy2(journal, keyframes)
         for images in sorted(entry for entry in directory.keyframes_path.iterdir() if entry.is_dir()):
-            shutil.copytree(images, keyframes / images.name)
+            shutil.copytree(images, keyframes / images.name, symlinks=True)
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
-    replaced = target.parent / f"{TEMPORARY_PREFIX}old-{os.getpid()}-{target.name}"
+    """What is in the way goes where the copy was, in the same step."""
     if target.exists():
-        target.rename(replaced)
-    temporary.rename(target)
-    shutil.rmtree(replaced, ignore_errors=True)
+        exchange(temporary, target)
+    else:
+        temporary.rename(target)
+    sync_file(target.parent)

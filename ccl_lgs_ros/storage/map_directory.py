@@ -18,8 +18,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.storage.confined import own_file
 from ccl_lgs_ros.storage.durable import TEMPORARY_PREFIX, disk_errors, replace_file, sync_file, sync_tree
-from ccl_lgs_ros.storage.locks import WriterLock
+from ccl_lgs_ros.storage.locks import WriterLock, alone_in
 
 FORMAT = "ccl_lgs_map"
 FORMAT_VERSION = 1
@@ -27,7 +28,9 @@ KEPT_SNAPSHOTS = 2  # so that a reader has time to open the one that it has just
 LOCK_NAMES = ("keyframes", "snapshots")
 
 _IDENTITY = "map.json"
-_VERSION = re.compile(r"\d{6,}")
+_VERSION = re.compile(r"[0-9]{6,9}")  # more would not fit the messages that name it
+_MAP_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_MAX_IDENTITY = 65536  # bytes
 
 
 class MapDirectory:
@@ -44,23 +47,18 @@ class MapDirectory:
         Raises:
             MapError: if something is there already or the place cannot be written.
         """
-        path = Path(path).expanduser()
-        if path.exists() and not path.is_dir():
-            raise MapError(f"{path} is a file; choose a new or empty folder for the map")
+        path = _expanded(path)
         with disk_errors("make a map at", path):
+            if path.exists() and not path.is_dir():
+                raise MapError(f"{path} is a file; choose a new or empty folder for the map")
             path.mkdir(parents=True, exist_ok=True)
-            if any(not entry.name.startswith(TEMPORARY_PREFIX) for entry in path.iterdir()):
-                raise MapError(f"{path} holds other things already; choose a new or empty folder for the map")
-            created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            identity = {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "map_id": uuid.uuid4().hex,
-                "created": created,
-            }
-            replace_file(path / _IDENTITY, json.dumps(identity, indent=2).encode())
+            with alone_in(path, waits=True):  # nodes that start together make one map
+                if any(not entry.name.startswith(TEMPORARY_PREFIX) for entry in path.iterdir()):
+                    raise MapError(f"{path} holds other things already; choose a new or empty folder for the map")
+                identity = _new_identity()
+                replace_file(path / _IDENTITY, json.dumps(identity, indent=2).encode())
             sync_file(path.parent)
-        return MapDirectory(path, identity["map_id"], created)
+        return MapDirectory(path, identity["map_id"], identity["created"])
 
     @staticmethod
     def open(path: Path | str) -> "MapDirectory":
@@ -69,10 +67,12 @@ class MapDirectory:
         Raises:
             MapError: if there is none, or it is none of ours, or of another format version.
         """
-        path = Path(path).expanduser()
-        if not path.exists():
+        path = _expanded(path)
+        with disk_errors("read", path):
+            is_there, is_folder = path.exists(), path.is_dir()
+        if not is_there:
             raise MapError(f"there is no map at {path}; check the path, or build one with: ccl-lgs map BAG -o {path}")
-        if not path.is_dir():
+        if not is_folder:
             raise MapError(f"{path} is a file, but a map is a folder; give the folder that `ccl-lgs map` wrote")
         identity = _read_identity(path)
         version = identity["format_version"]
@@ -81,7 +81,7 @@ class MapDirectory:
                 f"the map {path} has format version {version}, but this program reads version {FORMAT_VERSION}; "
                 f"build it again, or use the {'newer' if version > FORMAT_VERSION else 'older'} program that wrote it"
             )
-        return MapDirectory(path, identity["map_id"], identity.get("created", ""))
+        return MapDirectory(path, identity["map_id"], str(identity.get("created", "")))
 
     @staticmethod
     def open_or_create(path: Path | str) -> "MapDirectory":
@@ -90,10 +90,16 @@ class MapDirectory:
         Raises:
             MapError: as `open` and `create`.
         """
-        path = Path(path).expanduser()
-        if (path / _IDENTITY).exists():
-            return MapDirectory.open(path)
-        return MapDirectory.create(path)
+        path = _expanded(path)
+        with disk_errors("read", path):
+            if (path / _IDENTITY).exists():
+                return MapDirectory.open(path)
+        try:
+            return MapDirectory.create(path)
+        except MapError:
+            if (path / _IDENTITY).exists():  # another process was faster
+                return MapDirectory.open(path)
+            raise
 
     def lock(self, name: str) -> WriterLock:
         """Become the one writer of the map's "keyframes" or "snapshots"; nothing changes if this object is already.
@@ -142,7 +148,8 @@ class MapDirectory:
         if not self.snapshots_path.is_dir():
             return []
         with disk_errors("read", self.snapshots_path):
-            return sorted(int(entry.name) for entry in self.snapshots_path.iterdir() if _VERSION.fullmatch(entry.name))
+            folders = [entry for entry in self.snapshots_path.iterdir() if _VERSION.fullmatch(entry.name)]
+            return sorted(int(entry.name) for entry in folders if entry.is_dir())
 
     def newest_version(self) -> int:
         """The newest published snapshot; 0 if there is none."""
@@ -198,20 +205,31 @@ class MapDirectory:
             shutil.rmtree(unwanted, ignore_errors=True)
 
 
+def _expanded(path: Path | str) -> Path:
+    """A path in which ~ is the home folder; one of nobody's stays as it is, and is then missing."""
+    return Path(os.path.expanduser(path))
+
+
+def _new_identity() -> dict:
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"format": FORMAT, "format_version": FORMAT_VERSION, "map_id": uuid.uuid4().hex, "created": created}
+
+
 def _read_identity(path: Path) -> dict:
     """What map.json says; raises MapError where it is absent or not ours."""
     foreign = f"{path} is not a map of ours ({_IDENTITY} is %s); give the folder that `ccl-lgs map` wrote"
     try:
-        identity = json.loads((path / _IDENTITY).read_bytes())
+        with own_file(path, _IDENTITY).open("rb") as file:
+            identity = json.loads(file.read(_MAX_IDENTITY))
     except FileNotFoundError:
         raise MapError(foreign % "missing") from None
     except OSError as error:
         raise MapError(f"cannot read {path / _IDENTITY}: {error.strerror}; check who may read it") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MapError(foreign % "no valid JSON") from None
     is_ours = isinstance(identity, dict) and identity.get("format") == FORMAT
-    if not is_ours or not isinstance(identity.get("format_version"), int):
+    if not is_ours or type(identity.get("format_version")) is not int:
         raise MapError(foreign % "of another kind")
-    if not isinstance(identity.get("map_id"), str):
+    if not _MAP_ID.fullmatch(str(identity.get("map_id"))):
         raise MapError(foreign % "without a map_id")
     return identity

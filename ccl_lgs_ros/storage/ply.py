@@ -5,12 +5,13 @@ Properties: x y z, nx ny nz (zero), f_dc_*, f_rest_* (all of red, then green, th
 scale_* (log), rot_* (wxyz).
 """
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from plyfile import PlyData, PlyParseError
 from torch import Tensor
 
 from ccl_lgs_ros.errors import MapError
@@ -28,6 +29,13 @@ _QUATS = ["rot_0", "rot_1", "rot_2", "rot_3"]
 _REQUIRED = [*_MEANS, *_DC, *_OPACITY, *_SCALES, *_QUATS]
 _NATIVE_HEADER = b"ply\nformat binary_little_endian 1.0\n"
 _MAX_HEADER = 65536  # bytes
+_COUNT = re.compile(r"[0-9]{1,12}")
+_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
+_KINDS = {
+    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
+    **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
+    **{"float": "f4", "float32": "f4", "double": "f8", "float64": "f8"},
+}
 _ROWS_AT_ONCE = 16384  # so that writing needs little memory besides the map
 
 
@@ -55,13 +63,16 @@ def read_splat(path: Path | str) -> Gaussians:
     """
     path = Path(path)
     with disk_errors("read", path):
-        rows, names = _mapped(path) or _parsed(path)
-    missing = [name for name in _REQUIRED if name not in names]
-    if missing:
-        raise MapError(f"{path} holds no Gaussians: it lacks {', '.join(missing)}; give the .ply of a 3DGS program")
-    num_rest = sum(name.startswith("f_rest_") for name in names)
-    if num_rest % 3 or num_rest // 3 + 1 not in SH_SIZES:
-        raise MapError(f"{path} has {num_rest} properties f_rest_*; 3DGS has 0, 9, 24 or 45 of them")
+        header = _header(path)
+        names = header.names
+        missing = [name for name in _REQUIRED if name not in names]
+        if missing:
+            raise MapError(f"{path} holds no Gaussians: it lacks {', '.join(missing)}; give the .ply of a 3DGS program")
+        num_rest = sum(name.startswith("f_rest_") for name in names)
+        has_all = all(f"f_rest_{i}" in names for i in range(num_rest))
+        if num_rest % 3 or num_rest // 3 + 1 not in SH_SIZES or not has_all:
+            raise MapError(f"{path} has {num_rest} properties f_rest_*; 3DGS has 0, 9, 24 or 45, numbered from 0")
+        rows = _vertices(path, header)
     return Gaussians(
         means=_columns(rows, names, _MEANS),
         quats=_columns(rows, names, _QUATS),
@@ -109,34 +120,68 @@ def _columns(rows: Tensor, names: list[str], wanted: list[str]) -> Tensor:
     return rows[:, at]
 
 
-def _mapped(path: Path) -> tuple[Tensor, list[str]] | None:
-    """Rows and property names of a file of nothing but little-endian float vertices; None for any other."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """What a .ply announces of its vertices."""
+
+    order: str  # of bytes, as numpy has it; "" = text
+    count: int
+    names: list[str]  # of the properties
+    kinds: list[str]  # as numpy has them
+    offset: int  # of the first vertex, in bytes
+
+
+def _header(path: Path) -> _Header:
+    """The header; raises MapError unless the file is as large as it says, so that lies reserve no memory."""
     with path.open("rb") as file:
         head = file.read(_MAX_HEADER)
-    end = head.find(b"end_header\n")
-    if not head.startswith(_NATIVE_HEADER) or end < 0:
-        return None
-    lines = [line for line in head[:end].decode("ascii", "replace").splitlines() if not line.startswith("comment")]
-    count, properties = lines[2].split(), [line.split() for line in lines[3:]]
-    is_ours = count[:2] == ["element", "vertex"] and len(count) == 3 and count[2].isdigit()
-    if not is_ours or any(len(p) != 3 or p[0] != "property" or p[1] not in ("float", "float32") for p in properties):
-        return None
-    n, names, offset = int(count[2]), [p[2] for p in properties], end + len(b"end_header\n")
-    if path.stat().st_size < offset + 4 * n * len(names):
-        raise MapError(f"{path} is cut short: it announces {n} Gaussians; restore it from a copy, or build it again")
-    if n == 0:
-        return torch.zeros(0, len(names)), names
-    # Copy on write: torch wants memory that it may write to, and the file stays as it is.
-    rows: NDArray = np.memmap(path, "<f4", mode="c", offset=offset, shape=(n, len(names)))
-    return torch.from_numpy(rows), names
+    end = head.find(b"end_header")
+    offset = head.find(b"\n", end) + 1
+    if not head.startswith(b"ply") or end < 0 or not offset:
+        raise MapError(_unreadable(path, "it has no header"))
+    lines = [line.split() for line in head[:end].decode("ascii", "replace").splitlines()]
+    said = [line for line in lines if line and line[0] in ("format", "element", "property")]
+    elements = [number for number, line in enumerate(said) if line[0] == "element"]
+    if not said or said[0][0] != "format" or said[0][1:2] not in (["ascii"], *([name] for name in _ORDERS)):
+        raise MapError(_unreadable(path, "its format is unknown"))
+    vertex = said[1] if elements[:1] == [1] else []
+    if len(vertex) != 3 or vertex[1] != "vertex" or not _COUNT.fullmatch(vertex[2]):
+        raise MapError(_unreadable(path, "it does not begin with vertices"))
+    properties = said[2 : elements[1] if len(elements) > 1 else None]
+    if any(len(line) != 3 or line[1] not in _KINDS for line in properties):
+        raise MapError(_unreadable(path, "its vertices have properties of an unknown kind"))
+    kinds, order, count = [_KINDS[line[1]] for line in properties], _ORDERS.get(said[0][1], ""), int(vertex[2])
+    row_size = sum(int(kind[1]) for kind in kinds) if order else 2 * len(kinds)  # a digit and a space at least
+    if path.stat().st_size < offset + count * row_size - (not order):
+        raise MapError(
+            f"{path} is cut short: it announces {count} Gaussians; restore it from a copy, or build it again"
+        )
+    return _Header(order=order, count=count, names=[line[2] for line in properties], kinds=kinds, offset=offset)
 
 
-def _parsed(path: Path) -> tuple[Tensor, list[str]]:
+def _vertices(path: Path, header: _Header) -> Tensor:
+    """The properties of each vertex as float32 [N, P]: mapped where the file holds nothing but these."""
+    shape = (header.count, len(header.names))
+    if header.count == 0:
+        return torch.zeros(shape)
+    if not header.order:
+        return torch.from_numpy(_text_rows(path, header).reshape(shape))
+    if header.order == "<" and set(header.kinds) == {"f4"}:
+        # Copy on write: torch wants memory that it may write to, and the file stays as it is.
+        return torch.from_numpy(np.memmap(path, "<f4", mode="c", offset=header.offset, shape=shape))
+    fields = np.dtype([(str(i), header.order + kind) for i, kind in enumerate(header.kinds)])
+    rows = np.memmap(path, fields, mode="r", offset=header.offset, shape=(header.count,))
+    return torch.from_numpy(np.stack([rows[name].astype(np.float32) for name in fields.names or ()], axis=1))
+
+
+def _text_rows(path: Path, header: _Header) -> NDArray[np.float32]:
     try:
-        vertices = PlyData.read(str(path))["vertex"]
-        names = [p.name for p in vertices.properties]
-        scalars = [name for name in names if vertices[name].dtype.kind in "fiu"]
-        rows = np.stack([np.asarray(vertices[name], np.float32) for name in scalars], axis=1)
-    except (PlyParseError, KeyError, ValueError, IndexError, UnicodeDecodeError) as error:
-        raise MapError(f"{path} is no readable .ply ({error}); restore it from a copy, or export it again") from error
-    return torch.from_numpy(rows), scalars
+        with path.open("rb") as file:
+            file.seek(header.offset)
+            return np.loadtxt(file, np.float32, comments=None, max_rows=header.count, encoding="ascii", ndmin=2)
+    except ValueError as error:
+        raise MapError(_unreadable(path, " ".join(str(error).split()))) from error
+
+
+def _unreadable(path: Path, why: str) -> str:
+    return f"{path} is no readable .ply: {why}; restore it from a copy, or export it again"

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.storage.confined import own_file
 from ccl_lgs_ros.storage.durable import disk_errors
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.ply import read_splat, write_splat
@@ -32,6 +33,8 @@ from ccl_lgs_ros.structures import NONE, Codebook, SemanticField, SemanticLevel,
 SNAPSHOT_FORMAT_VERSION = 1
 SPLAT, SEMANTICS, FIELD, DESCRIPTION = "splat.ply", "semantics.safetensors", "field.safetensors", "snapshot.json"
 NONE_U16 = 65535
+MAX_DESCRIPTION = 1 << 24  # bytes
+MAX_WORD = 256  # characters
 OPEN_ATTEMPTS = 5  # each fails only if two versions were published since it looked
 _CHUNK = 1 << 22  # bytes
 
@@ -89,7 +92,7 @@ def _loaded(directory: MapDirectory, version: int) -> SemanticMap:
     description = _read_description(folder)
     files = description["files"]
     for name in files:
-        _check_file(folder / Path(name).name, files[name])
+        _check_file(own_file(folder, name), files[name])
     try:
         return SemanticMap(
             gaussians=read_splat(folder / SPLAT),
@@ -102,8 +105,9 @@ def _loaded(directory: MapDirectory, version: int) -> SemanticMap:
             map_up=tuple(description["map_up"]),
             info=description["info"],
         )
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise MapError(_damaged(folder, f"its files do not fit together: {error}")) from error
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise MapError(_damaged(folder, f"its files do not fit together: {why}")) from error
 
 
 def _description(semantic_map: SemanticMap, version: int, folder: Path) -> dict[str, Any]:
@@ -148,16 +152,24 @@ def _levels(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> dict[str
         track = track.astype(np.int32)
         if is_short:
             track[track == NONE_U16] = NONE
+        entry_of_track, entries = arrays[f"{name}.entry_of_track"], arrays[f"{name}.codebook.entries"]
+        _check_numbers(f"{name}.track", track, len(entry_of_track))
+        _check_numbers(f"{name}.entry_of_track", entry_of_track, len(entries))
         levels[name] = SemanticLevel(
             track_of_gaussian=torch.from_numpy(track),
             confidence=torch.from_numpy(arrays[f"{name}.confidence"]),
-            entry_of_track=torch.from_numpy(arrays[f"{name}.entry_of_track"].astype(np.int64)),
+            entry_of_track=torch.from_numpy(entry_of_track.astype(np.int64)),
             codebook=Codebook(
-                entries=torch.from_numpy(arrays[f"{name}.codebook.entries"]),
+                entries=torch.from_numpy(entries),
                 weight=torch.from_numpy(arrays[f"{name}.codebook.weight"]),
             ),
         )
     return levels
+
+
+def _check_numbers(name: str, numbers: NDArray, count: int) -> None:
+    if numbers.dtype.kind not in "iu" or (numbers.size and not NONE <= numbers.min() <= numbers.max() < count):
+        raise ValueError(f"{name}: expected whole numbers from {NONE} to {count - 1}")
 
 
 def _field_arrays(field: SemanticField) -> dict[str, NDArray]:
@@ -178,13 +190,14 @@ def _field(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> SemanticF
 
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
-    with disk_errors("read", path):
-        content = path.read_bytes()
+    with disk_errors("read", path), own_file(folder, DESCRIPTION).open("rb") as file:
+        content = file.read(MAX_DESCRIPTION)
     try:
         description = json.loads(content)
         version = description["format_version"]
         is_whole = {SPLAT, SEMANTICS} <= description["files"].keys()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _check_kinds(description)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MapError(_damaged(path, "it is no valid description")) from error
     if not is_whole:
         raise MapError(_damaged(path, "it does not name every file"))
@@ -194,6 +207,20 @@ def _read_description(folder: Path) -> dict[str, Any]:
             f"{SNAPSHOT_FORMAT_VERSION}; build the map again"
         )
     return description
+
+
+def _check_kinds(description: Mapping[str, Any]) -> None:
+    """Raise ValueError or KeyError unless a description's words are such that messages and answers can use them."""
+    words = [description[name] for name in ("encoder", "map_id", "map_frame")]
+    if not all(isinstance(word, str) and word.isprintable() and len(word) <= MAX_WORD for word in words):
+        raise ValueError("encoder, map_id and map_frame are printable words")
+    up = [float(x) for x in description["map_up"]]
+    if len(up) != 3 or not all(map(math.isfinite, up)) or not any(up):
+        raise ValueError("map_up is a direction")
+    if not all(isinstance(description[name], dict) for name in ("levels", "info", "files")):
+        raise ValueError("levels, info and files are objects")
+    if not all(isinstance(file, dict) for file in description["files"].values()):
+        raise ValueError("a file has a size and a CRC")
 
 
 def _check_file(path: Path, expected: Mapping[str, int]) -> None:
