@@ -33,7 +33,7 @@ def prepared(set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, log: list[str]
         (set_up.ROOT / folder).mkdir()
     for name in ("setup.py", "requirements.txt", "constraints.txt", "CMakeLists.txt", "package.xml", "msg/A.msg"):
         (set_up.ROOT / name).write_text(name)
-    for step in ("install_packages", "patch_cmake_files", "build_tf2_msgs", "build_interfaces"):
+    for step in ("install_packages", "patch_cmake_files", "build_tf2_msgs", "build_vision_msgs", "build_interfaces"):
         monkeypatch.setattr(set_up, step, lambda step=step: log.append(step))
     monkeypatch.setattr(set_up, "make_environment", lambda rebuild: set_up.VENV.mkdir(exist_ok=True))
 
@@ -58,12 +58,12 @@ def test_an_old_cmake_is_as_good_as_none(set_up, monkeypatch) -> None:
 def test_a_second_run_does_only_what_changed(set_up, monkeypatch) -> None:
     log: list[str] = []
     prepared(set_up, monkeypatch, log)
-    assert set_up.set_up(False) and len(log) == 4
-    assert not set_up.set_up(False) and len(log) == 4
+    assert set_up.set_up(False) and len(log) == 5
+    assert not set_up.set_up(False) and len(log) == 5
     (set_up.ROOT / "msg" / "A.msg").write_text("uint8 more")
-    assert set_up.set_up(False) and log[4:] == ["build_interfaces"]
+    assert set_up.set_up(False) and log[5:] == ["build_interfaces"]
     (set_up.ROOT / "constraints.txt").write_text("numpy==9")
-    assert set_up.set_up(False) and len(log) == 9
+    assert set_up.set_up(False) and len(log) == 11
 
 
 def test_an_interrupted_step_is_done_again_though_nothing_changed_since(set_up, monkeypatch) -> None:
@@ -76,7 +76,7 @@ def test_an_interrupted_step_is_done_again_though_nothing_changed_since(set_up, 
         set_up.set_up(False)
     (set_up.ROOT / "requirements.txt").write_text("requirements.txt")
     monkeypatch.setattr(set_up, "install_packages", lambda: log.append("again"))
-    assert set_up.set_up(False) and log[4:] == ["again"]
+    assert set_up.set_up(False) and log[5:] == ["again"]
 
 
 def interrupted() -> None:
