@@ -3,6 +3,7 @@
 
 import logging
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -10,6 +11,9 @@ from ccl_lgs_ros.ingest.records import CameraInfoRecord, ColourRecord, DepthReco
 from ccl_lgs_ros.ingest.transforms import JUMP_BACK_NS
 
 logger = logging.getLogger(__name__)
+
+MAX_INFOS = 256  # intrinsics that may wait for their images
+MAX_WAITING_BYTES = 512 << 20  # that images of one kind may take while they wait
 
 
 class Waiting(Exception):
@@ -52,13 +56,17 @@ class Companions(Generic[Image]):
         self.forget_if_later(record.stamp_ns)
         self.newest_ns = max(self.newest_ns or 0, record.stamp_ns)
         insort(self._images, record, key=lambda image: image.stamp_ns)
-        if len(self._images) > 2 * self._limit:
-            del self._images[: self._limit]
+        if len(self._images) > 2 * self._limit or num_bytes(self._images) > MAX_WAITING_BYTES:
+            del self._images[: max(len(self._images) // 2, 1)]
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._images, self.newest_ns = [], None
 
     def forget_if_later(self, stamp_ns: int) -> None:
         """Start anew if a stamp means that time jumped back."""
         if self.newest_ns is not None and stamp_ns < self.newest_ns - JUMP_BACK_NS:
-            self._images, self.newest_ns = [], None
+            self.forget()
 
     def forget_before(self, stamp_ns: int) -> None:
         """Forget what no colour image of this stamp or a later one can use."""
@@ -96,6 +104,11 @@ class CameraStreams:
         self._depth_has_no_info = False
 
     @property
+    def is_heavy(self) -> bool:
+        """Whether the waiting images take more memory than they may."""
+        return num_bytes(pending.colour for pending in self.pending) > MAX_WAITING_BYTES
+
+    @property
     def has_info(self) -> bool:
         """Whether intrinsics of the colour images have come."""
         return bool(self._infos)
@@ -106,6 +119,9 @@ class CameraStreams:
         at = bisect_right(infos, record.stamp_ns, key=lambda info: info.stamp_ns)
         if at == 0 or infos[at - 1].intrinsics_key != record.intrinsics_key:
             infos.insert(at, record)
+        if len(infos) > MAX_INFOS:  # what is farthest in time is of least use
+            is_first = record.stamp_ns - infos[0].stamp_ns > infos[-1].stamp_ns - record.stamp_ns
+            del infos[0 if is_first else -1]
 
     def is_jump_back(self, stamp_ns: int) -> bool:
         """Whether a colour image of this stamp means that time started anew."""
@@ -118,6 +134,12 @@ class CameraStreams:
         self.depths.forget_if_later(stamp_ns)
         self.labels.forget_if_later(stamp_ns)
         return lost
+
+    def forget(self) -> None:
+        """Start anew, but for the intrinsics."""
+        self.pending, self.newest_colour_ns, self._decided_ns = [], None, None
+        self.depths.forget()
+        self.labels.forget()
 
     def add_colour(self, record: ColourRecord) -> tuple[str, str] | None:
         """Let an image wait; returns reason and text if it is refused."""
@@ -177,6 +199,11 @@ class CameraStreams:
             self._depth_has_no_info = True
             logger.warning("the depth images have no camera_info; they are taken to be registered to the colour images")
         return None
+
+
+def num_bytes(images: Iterable[ImageRecord]) -> int:
+    """What the pixels of images take, as they came."""
+    return sum(len(image.data) for image in images)
 
 
 def _still_of_use(infos: list[CameraInfoRecord], stamp_ns: int) -> list[CameraInfoRecord]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.errors import DecodeError
+from ccl_lgs_ros.ingest.picture_header import stated_size
 from ccl_lgs_ros.ingest.records import ImageRecord
 
 # Encoding -> channels, bytes per channel, cv2 conversion to RGB (None: RGB already). OpenCV's own 8UC3 order is BGR.
@@ -45,6 +46,7 @@ _PLAIN: dict[str, tuple[int, int, int | None]] = {
 ColourDecoder = Callable[[ImageRecord], NDArray[np.uint8]]  # as decode_colour
 COLOUR_ENCODINGS = tuple(_PLAIN)
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+MAX_PIXELS = 1 << 26  # of a compressed image; a camera's are fewer
 HIGH_BYTE = 8  # bits dropped from 16-bit colours
 
 
@@ -98,8 +100,11 @@ def compressed_pixels(data: object, flags: int, what: str) -> NDArray:
         DecodeError: if the buffer is empty, cut off or neither.
     """
     buffer = np.frombuffer(data, dtype=np.uint8)  # type: ignore[call-overload]
+    size = stated_size(buffer.tobytes())
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise DecodeError(f"expected {what} of at most {MAX_PIXELS} pixels, got {size[0]}x{size[1]}")
     try:
-        pixels = cv2.imdecode(buffer, flags) if buffer.size else None
+        pixels = cv2.imdecode(buffer, flags) if size is not None else None
     except cv2.error:
         pixels = None
     if pixels is None:

@@ -16,6 +16,8 @@ from ccl_lgs_ros.errors import DecodeError
 from ccl_lgs_ros.ingest.records import CameraInfoRecord
 
 HALF_PIXEL = 0.5
+MIN_FOCAL, MAX_PIXEL = 0.1, 1e6  # pixels; of focal length and principal point
+MAX_COEFFICIENT = 1e6  # of a distortion
 FISHEYE = "equidistant"
 # Names of distortion models -> how many coefficients OpenCV takes for them.
 _COEFFICIENTS = {
@@ -87,6 +89,7 @@ def lens_of(info: CameraInfoRecord, *, is_rectified: bool, size: tuple[int, int]
             f"the camera_info of '{name}' has no focal length (K = {tuple(info.k)}); calibrate the camera or "
             "let its driver publish the calibration"
         )
+    _check_plausible(name, matrix, info.d)
     expected = info.image_size
     if expected[0] and expected[1] and expected != size:
         raise DecodeError(
@@ -176,6 +179,15 @@ class Rectifier:
                 f"expected an image of {self._full_size[0]}x{self._full_size[1]} as the camera_info says, got "
                 f"{image.shape[1]}x{image.shape[0]}"
             )
+
+
+def _check_plausible(name: str, matrix: NDArray[np.float64], d: tuple[float, ...]) -> None:
+    """Refuse numbers that no camera has, which would overflow further on."""
+    focal, middle = (matrix[0, 0], matrix[1, 1]), (matrix[0, 2], matrix[1, 2])
+    if min(focal) < MIN_FOCAL or max(*focal, *map(abs, middle)) > MAX_PIXEL:
+        raise DecodeError(f"the camera_info of '{name}' has implausible focal lengths {focal} or centre {middle}")
+    if any(abs(x) > MAX_COEFFICIENT for x in d):
+        raise DecodeError(f"the camera_info of '{name}' has implausible distortion coefficients {d}")
 
 
 def _distortion(info: CameraInfoRecord, name: str) -> tuple[bool, tuple[float, ...]]:

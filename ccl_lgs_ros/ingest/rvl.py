@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.errors import DecodeError
 
 SIZE_BYTES = 8  # the width and height before the stream, as compressed_depth_image_transport writes them
-MAX_PIXELS = 1 << 26  # more is a damaged header, not a camera
+MAX_PIXELS = 1 << 24  # more is a damaged header, not a camera
 MAX_GROUPS = 8  # groups of three bits in a number of up to 24 bits
 
 

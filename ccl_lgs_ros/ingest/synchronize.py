@@ -9,13 +9,13 @@ they hold from their stamp on for what has not been decided when they arrive.
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.errors import TransformError
-from ccl_lgs_ros.ingest.camera_streams import CameraStreams, Waiting
+from ccl_lgs_ros.ingest.camera_streams import MAX_WAITING_BYTES, CameraStreams, Waiting
 from ccl_lgs_ros.ingest.cloud_finder import CloudFinder
 from ccl_lgs_ros.ingest.drops import Drops
 from ccl_lgs_ros.ingest.frames import PosedFrame
@@ -46,6 +46,7 @@ class Assembler:
     Args:
         map_frame: frame that poses are wanted in.
         camera_frame: replaces the frame_id of colour images where not empty.
+        camera_frames: the same for single cameras, by name.
         use_depth: whether an image needs depth.
         use_labels: whether an image needs labels.
         use_clouds: whether an image waits for the point clouds around it; it does not need any.
@@ -75,6 +76,7 @@ class Assembler:
         use_labels: bool = False,
         use_clouds: bool = False,
         cloud_slop: float = 0.1,
+        camera_frames: Mapping[str, str] | None = None,
     ) -> None:
         self.transforms = TransformBuffer(cache=tf_cache) if transforms is None else transforms
         self.poses = PoseFinder(
@@ -87,7 +89,8 @@ class Assembler:
         self._clouds = CloudFinder(map_frame=map_frame, cloud_slop=cloud_slop, transforms=self.transforms)
         self._use_clouds = use_clouds
         self.waiting = ""  # what the next image waits for, a sentence; empty if none waits
-        self._camera_frame = camera_frame
+        self.frame_of_camera: dict[str, str] = {}  # the optical frame of the last image, by camera name
+        self._camera_frame, self._camera_frames = camera_frame, camera_frames or {}
         self._use_depth, self._use_labels = use_depth, use_labels
         self._slop_ns, self._timeout_ns = int(sync_slop * 1e9), int(tf_timeout * 1e9)
         self._pending_queue = pending_queue
@@ -107,8 +110,16 @@ class Assembler:
             self.poses.add(record)
         elif isinstance(record, CloudRecord):
             self._clouds.add(record)
-        else:
+        elif isinstance(record, ImageRecord | CameraInfoRecord):
             self._add_to_camera(record)
+
+    def forget(self) -> None:
+        """Start anew: nothing waits; static transforms and intrinsics, which may come only once, stay."""
+        for camera in self._cameras.values():
+            camera.forget()
+        self.poses.forget()
+        self._clouds.forget()
+        self.waiting = ""
 
     def ready(self, now_ns: int | None = None, *, is_end: bool = False) -> Iterator[PosedFrame]:
         """The frames that are complete, oldest first; `is_end` says that nothing more will come."""
@@ -151,7 +162,7 @@ class Assembler:
         camera.start_waiting(now_ns)
         while camera.pending:
             colour = camera.pending[0].colour
-            is_full = len(camera.pending) > self._pending_queue
+            is_full = len(camera.pending) > self._pending_queue or camera.is_heavy
             is_late = is_end or camera.waited_ns(now_ns) > self._timeout_ns
             try:
                 frame = self._frame(camera, colour, is_final=is_full or is_late)
@@ -161,20 +172,31 @@ class Assembler:
                     return
                 camera.pop()
                 if is_full and not is_late and not wait.is_hopeless:
-                    self._drops.add("queue", f"more than {self._pending_queue} images waited; {wait}")
+                    self._drops.add("queue", self._full_text(wait))
                 else:
                     self._drops.add(wait.reason, str(wait))
+                continue
+            except Exception as error:  # one that is ours must not hold up the images behind
+                camera.pop()
+                self._drops.add_error(error)
                 continue
             camera.pop()
             if len(self._cameras) == 1:
                 self._clouds.forget_before(colour.stamp_ns)
             yield frame
 
+    def _full_text(self, wait: Waiting) -> str:
+        limits = f"{self._pending_queue} images waited, or {MAX_WAITING_BYTES >> 20} MB of them"
+        return f"more than {limits}; {wait}"
+
     def _frame(self, camera: CameraStreams, colour: ColourRecord, *, is_final: bool) -> PosedFrame:
         info = camera.info_for(colour, is_final=is_final)
-        frame_id = self._camera_frame or colour.frame_id or info.frame_id
+        name = colour.camera_name
+        frame_id = self._camera_frames.get(name) or self._camera_frame or colour.frame_id or info.frame_id
         if not frame_id:
-            raise Waiting("format", "the image names no frame; set frames.camera_frame", is_hopeless=True)
+            option = f"cameras.{name}.camera_frame" if name else "frames.camera_frame"
+            raise Waiting("format", f"the image names no frame; set {option}", is_hopeless=True)
+        self.frame_of_camera[name] = frame_id
         depth, depth_info, colour_from_depth = None, None, None
         if self._use_depth:
             depth = camera.depths.nearest(colour.stamp_ns, is_final=is_final)
