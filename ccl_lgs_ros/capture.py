@@ -15,7 +15,8 @@ from ccl_lgs_ros.bag_report import BagReport, check_bag
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import BagError
 from ccl_lgs_ros.ingest.records import ColourRecord
-from ccl_lgs_ros.keyframe_capture import Capture, KeyframeSink
+from ccl_lgs_ros.keyframe_capture import Capture
+from ccl_lgs_ros.keyframe_sink import KeyframeSink
 from ccl_lgs_ros.recording import Recording, Topics, open_recording
 from ccl_lgs_ros.storage.bag import Bag
 

@@ -107,6 +107,8 @@ def _converted(name: str, current: Any, value: Any) -> Any:
             raise ValueError
         if kind is tuple:
             items: Any = value
+            if not current or isinstance(current[0], str):
+                return _texts(items)
             numbers = tuple(float(x) for x in items)
             if len(numbers) != len(current):
                 raise ValueError
@@ -119,7 +121,15 @@ def _converted(name: str, current: Any, value: Any) -> Any:
     return converted
 
 
+def _texts(items: Any) -> tuple[str, ...]:
+    if isinstance(items, str) or not all(isinstance(item, str) for item in items):
+        raise ValueError
+    return tuple(items)
+
+
 def _described(current: Any) -> str:
+    if isinstance(current, tuple) and (not current or isinstance(current[0], str)):
+        return "a list of texts"
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     return names.get(type(current), f"a list of {len(current) if isinstance(current, tuple) else 0} numbers")
 

@@ -4,53 +4,27 @@
 Nothing here loads torch, so that the node that captures shares its process with nothing heavy.
 """
 
-import threading
+import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Keyframe
-from ccl_lgs_ros.capture_parts import assembler_of, decoder_of, selector_of
+from ccl_lgs_ros.capture_parts import assembler_of, corrector_of, decoder_of, selector_of
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
 from ccl_lgs_ros.ingest.drops import REASONS, Drops
 from ccl_lgs_ros.ingest.frames import PosedFrame, sharpness
-from ccl_lgs_ros.ingest.records import ColourRecord, ImageRecord, Record
+from ccl_lgs_ros.ingest.inbox import Inbox
+from ccl_lgs_ros.ingest.records import PathRecord, Record
 from ccl_lgs_ros.ingest.transforms import TransformBuffer
+from ccl_lgs_ros.keyframe_sink import KeyframeSink
+
+logger = logging.getLogger(__name__)
 
 INBOX_QUEUES = 2  # images of colour and depth that may lie unlooked at, in multiples of ingest.pending_queue
-
-
-class KeptKeyframe(Protocol):
-    """What the selection must know of a keyframe that was stored before."""
-
-    @property
-    def stamp_ns(self) -> int: ...
-
-    @property
-    def world_from_camera(self) -> NDArray[np.float64]: ...
-
-    @property
-    def sharpness(self) -> float: ...
-
-    @property
-    def camera_name(self) -> str: ...
-
-
-class KeyframeSink(Protocol):
-    """Where keyframes go, as storage.keyframe_store.KeyframeStore: they are appended and never changed."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def entries(self) -> Sequence[KeptKeyframe]: ...
-
-    def append(self, keyframe: Keyframe) -> bool: ...
 
 
 class Capture:
@@ -65,6 +39,7 @@ class Capture:
         pose_source: overrides ingest.pose_source where not empty.
         use_depth: overrides ingest.use_depth where not None.
         use_labels: keep only images with a label image, and keep it with them.
+        camera_frames: the optical frames of all cameras by name, the first camera first; '' = as their drivers say.
     """
 
     def __init__(
@@ -76,39 +51,36 @@ class Capture:
         pose_source: str = "",
         use_depth: bool | None = None,
         use_labels: bool = False,
+        camera_frames: Mapping[str, str] | None = None,
     ) -> None:
         self.drops = Drops()
-        self.num_images = 0
         self.num_kept = 0
         self._is_next_wanted = False
         self._store = store
         self._use_depth = config.ingest.use_depth if use_depth is None else use_depth
         self._use_labels = use_labels
-        self._inbox: deque[Record] = deque()
-        self._inbox_lock = threading.Lock()
-        self._inbox_images = 0
-        self._max_inbox_images = (INBOX_QUEUES + use_labels) * config.ingest.pending_queue
+        queues = (INBOX_QUEUES + use_labels) * max(len(camera_frames or {}), 1)
+        self._inbox = Inbox(queues * config.ingest.pending_queue, self.drops)
+        self._orders: deque[Callable[[], None]] = deque()  # of other threads, for the one that polls
         self._assembler = assembler_of(
             config,
             self.drops,
             use_depth=self._use_depth,
             use_labels=use_labels,
             pose_source=pose_source,
+            camera_frames=camera_frames,
             transforms=transforms,
         )
         self._decoder, self._selector = decoder_of(config), selector_of(config)
+        self._corrector = corrector_of(config, next(iter(camera_frames or {}), ""), self._assembler.transforms)
+        self._path: PathRecord | None = None  # the newest that was not looked at yet
+        self._num_forgotten = 0  # images that came before the last reset
         for known in store.entries:
             self._selector.restore(known.stamp_ns, known.world_from_camera, known.sharpness, known.camera_name)
 
     def add(self, record: Record) -> None:
         """Hand over what a message held; it is looked at by the next `poll`."""
-        is_image = isinstance(record, ImageRecord)
-        with self._inbox_lock:
-            if is_image and self._inbox_images >= self._max_inbox_images:
-                self.drops.add("queue", "images come faster than they are looked at; lower the rate of the camera")
-                return
-            self._inbox.append(record)
-            self._inbox_images += is_image
+        self._inbox.put(record)
 
     def poll(self, now_ns: int | None = None) -> list[Keyframe]:
         """Look at what has come and return the keyframes that were stored.
@@ -116,8 +88,12 @@ class Capture:
         Args:
             now_ns: the time on any clock that runs on while nothing arrives; None measures waiting by stamps alone.
         """
+        while self._orders:
+            self._orders.popleft()()
         self._take_in()
-        return self._stored(now_ns, is_end=False)
+        stored = self._stored(now_ns, is_end=False)
+        self._correct()
+        return stored
 
     def finish(self) -> list[Keyframe]:
         """Decide on the images that still wait: nothing more will come."""
@@ -128,10 +104,42 @@ class Capture:
         """Keep the next image that has all it needs, however little it moved and however blurred it is."""
         self._is_next_wanted = True
 
+    def use(self, config: MapConfig) -> None:
+        """Choose and decode by other options from the next `poll` on; what is kept and what waits stays."""
+        decoder, selector = decoder_of(config), selector_of(config)
+
+        def take() -> None:
+            selector.take_over(self._selector)
+            self._decoder, self._selector = decoder, selector
+
+        self._orders.append(take)
+
+    def reset(self) -> None:
+        """Forget what waits, moving transforms and poses, and all counts; keyframes, static tf and lenses stay."""
+
+        def forget() -> None:
+            self._take_in()
+            self._assembler.forget()
+            self._path, self._is_next_wanted = None, False
+            self.drops.clear()
+            self.num_kept, self._num_forgotten = 0, self._inbox.num_colour
+
+        self._orders.append(forget)
+
+    @property
+    def num_images(self) -> int:
+        """Colour images that came."""
+        return self._inbox.num_colour - self._num_forgotten
+
     @property
     def counts(self) -> dict[str, int]:
         """Images dropped, by reason (see ingest.drops.REASONS)."""
         return dict(self.drops.counts)
+
+    @property
+    def camera_frames(self) -> Mapping[str, str]:
+        """The optical frames of the cameras that sent images, by name."""
+        return self._assembler.frame_of_camera
 
     @property
     def num_pending(self) -> int:
@@ -167,15 +175,29 @@ class Capture:
         return ""
 
     def _take_in(self) -> None:
-        while self._inbox:
-            with self._inbox_lock:
-                record = self._inbox.popleft()
-                self._inbox_images -= isinstance(record, ImageRecord)
-            self.num_images += isinstance(record, ColourRecord)
+        for record in self._inbox.taken():
+            if isinstance(record, PathRecord):
+                self._path = record
+                continue
             try:
                 self._assembler.add(record)
             except ValueError as error:
                 self.drops.add("format", str(error))
+            except Exception as error:
+                self.drops.add_error(error)
+
+    def _correct(self) -> None:
+        """Move the keyframes as the newest path has it, once the cameras are known."""
+        path = self._path
+        if path is None or not self._assembler.frame_of_camera:
+            return
+        self._path = None
+        moved = self._corrector.corrected(path, self._store.entries, self._assembler.frame_of_camera)
+        if moved:
+            count = self._store.correct(moved)
+            self._selector.correct(moved)
+            self._corrector.accept()
+            logger.info("%s keyframes have new poses from corrected_path", count)
 
     def _stored(self, now_ns: int | None, *, is_end: bool) -> list[Keyframe]:
         stored = []
@@ -195,6 +217,8 @@ class Capture:
             self.drops.add(refused.reason, str(refused))
         except MapError as error:  # over its budget, or the disk does not take it
             self.drops.add("limit", str(error))
+        except Exception as error:  # whatever it is, the next image may be better
+            self.drops.add_error(error)
         else:
             self._selector.keep(keyframe.stamp_ns, keyframe.world_from_camera, keyframe.sharpness, keyframe.camera_name)
             self.num_kept += 1

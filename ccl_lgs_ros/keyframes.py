@@ -3,21 +3,25 @@
 
 The rules, per camera, applied in this order; they depend on the frames and their order alone, never on the clock:
 
-1. Duplicate: an image whose stamp a keyframe has is refused.
-2. First: the first image is kept.
-3. Interval: nothing within `min_interval` of the last keyframe; after `max_interval` motion is not asked for.
-4. Motion: an image is new if it lies `min_translation` away, or is turned by `min_rotation`, from *every* keyframe.
+1. Jump: the first image after a step that would have taken more than `max_speed` is refused. Around such a step of
+   localisation poses are interpolated between two truths; those beyond it are taken, as nobody but localisation can
+   say which of the two is right. What stays that fast for BELIEF seconds is motion, and is believed.
+2. Duplicate: an image whose stamp a keyframe has is refused.
+3. First: the first image is kept.
+4. Interval: nothing within `min_interval` of the last keyframe; after `max_interval` motion is not asked for.
+5. Motion: an image is new if it lies `min_translation` away, or is turned by `min_rotation`, from *every* keyframe.
    So a place that is revisited gives nothing new, and a robot that stands, or swings to and fro, stops growing the map.
-5. Sharpness: less than `min_sharpness` times the running median of the images that came this far is refused; the next
+6. Sharpness: less than `min_sharpness` times the running median of the images that came this far is refused; the next
    image takes its chance.
-6. Cap: with `stop` nothing beyond `max_count`. With `thin`, after max_count keyframes every second image that came this
+7. Cap: with `stop` nothing beyond `max_count`. With `thin`, after max_count keyframes every second image that came this
    far is kept, after half as many again every fourth, and so on: never 2 x max_count in all.
 
-Rules 3 to 6 look at keyframes with an older stamp, as if the others had not come yet, so that a recording that is
+Rules 4 to 7 look at keyframes with an older stamp, as if the others had not come yet, so that a recording that is
 played, or mapped, twice gives the same keyframes; beyond that a new image must also differ from the younger ones.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +29,8 @@ from numpy.typing import NDArray
 
 MEDIAN_WINDOW = 15  # images in the running median of sharpness: half a second to a few seconds of motion
 MIN_WINDOW = 3  # images before the median means anything
+MIN_JUMP = 0.1  # metres; a smaller step is noise, however short the time
+BELIEF_NS = 1_000_000_000  # of speed without a pause
 
 
 @dataclass(slots=True)
@@ -37,6 +43,8 @@ class _Kept:
     sharpness_of_stamp: dict[int, float] = field(default_factory=dict)
     num_thinned: int = 0  # images left out by the cap since the last keyframe
     last_seen_ns: int | None = None
+    last_position: NDArray[np.float64] | None = None  # [3] of the last image
+    fast_since_ns: int | None = None  # the stamp from which on every image has moved faster than max_speed
 
 
 class KeyframeSelector:
@@ -52,6 +60,7 @@ class KeyframeSelector:
         min_sharpness: share of the running median; 0 = off.
         max_count: keyframes of all cameras together.
         overflow: "thin" or "stop".
+        max_speed: metres per second; 0 = off.
     """
 
     def __init__(
@@ -64,13 +73,26 @@ class KeyframeSelector:
         min_sharpness: float,
         max_count: int,
         overflow: str,
+        max_speed: float = 0.0,
     ) -> None:
         self._min_translation, self._min_rotation = min_translation, min_rotation
         self._min_interval_ns, self._max_interval_ns = int(min_interval * 1e9), int(max_interval * 1e9)
         self._min_sharpness = min_sharpness
         self._max_count, self._overflow = max_count, overflow
+        self._max_speed = max_speed
         self._cameras: dict[str, _Kept] = {}
         self._num_kept = 0
+
+    def take_over(self, other: "KeyframeSelector") -> None:
+        """Go on where another selector, with other rules, stands."""
+        self._cameras, self._num_kept = other._cameras, other._num_kept
+
+    def correct(self, world_from_camera_of: Mapping[tuple[str, int], NDArray[np.float64]]) -> None:
+        """Keyframes have moved; poses [4, 4] by camera name and stamp."""
+        for name, kept in self._cameras.items():
+            for index, stamp in enumerate(kept.stamps_ns.tolist()):
+                if (name, stamp) in world_from_camera_of:
+                    kept.poses[index] = world_from_camera_of[name, stamp]
 
     def restore(
         self, stamp_ns: int, world_from_camera: NDArray[np.float64], sharpness: float, camera_name: str
@@ -87,7 +109,10 @@ class KeyframeSelector:
         if kept.last_seen_ns is not None and stamp_ns < kept.last_seen_ns:
             kept.sharpness.clear()
             kept.num_thinned = 0
-        kept.last_seen_ns = stamp_ns
+            kept.last_position = kept.fast_since_ns = None
+        jump = self._jump(kept, stamp_ns, world_from_camera[:3, 3])
+        if jump:
+            return "jump", jump
         if stamp_ns in kept.sharpness_of_stamp:
             kept.sharpness.append(kept.sharpness_of_stamp[stamp_ns])
             kept.num_thinned = 0
@@ -133,6 +158,24 @@ class KeyframeSelector:
         kept.poses = np.concatenate([kept.poses, pose[None]])
         kept.sharpness_of_stamp[stamp_ns] = sharpness
         self._num_kept += 1
+
+    def _jump(self, kept: _Kept, stamp_ns: int, position: NDArray[np.float64]) -> str:
+        """In words, how far the camera jumped since the last image; empty if it moved, or is believed to have."""
+        before_ns, before = kept.last_seen_ns, kept.last_position
+        kept.last_seen_ns, kept.last_position = stamp_ns, position
+        if not self._max_speed or before_ns is None or before is None:
+            return ""
+        seconds, step = (stamp_ns - before_ns) / 1e9, float(np.linalg.norm(position - before))
+        if step <= max(self._max_speed * seconds, MIN_JUMP):
+            kept.fast_since_ns = None
+            return ""
+        kept.fast_since_ns = before_ns if kept.fast_since_ns is None else kept.fast_since_ns
+        if stamp_ns - kept.fast_since_ns > BELIEF_NS:
+            return ""
+        return (
+            f"localisation jumped by {step:.2f} m in the {seconds:.3f} s before {stamp_ns} ns, faster than "
+            f"keyframes.max_speed ({self._max_speed:g} m/s)"
+        )
 
     def _is_overdue(self, since_ns: int) -> bool:
         return 0 < self._max_interval_ns <= since_ns

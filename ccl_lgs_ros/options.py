@@ -40,6 +40,14 @@ class IngestOptions:
         low=0,
         high=60,
     )
+    corrected_frame: str = option(
+        "",
+        "Frame whose poses the topic corrected_path holds, such as base_link, if tf leads from it to the cameras; '' = "
+        "the optical frame of the camera, or of the first of several.",
+    )
+    corrected_gap: float = option(
+        2.0, "Seconds beyond the ends of corrected_path within which keyframes move with the ends.", low=0, high=3600
+    )
     depth_min: float = option(0.1, "Metres; nearer depth is unknown.", low=0)
     depth_max: float = option(8.0, "Metres; farther depth is unknown.", low=0)
     depth_min_valid_ratio: float = option(
@@ -56,6 +64,11 @@ class KeyframeOptions:
     max_interval: float = option(0.0, "Seconds after which a keyframe is taken without motion; 0 = never.", low=0)
     min_sharpness: float = option(
         0.5, "Share of the running median sharpness under which an image is too blurred; 0 = off.", low=0, high=1
+    )
+    max_speed: float = option(
+        5.0,
+        "Metres per second between two images above which localisation has jumped, and the later is left out; 0 = off.",
+        low=0,
     )
     max_count: int = option(2000, "Keyframes kept; see overflow.", low=2)
     overflow: str = option(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ccl_lgs_ros.capture import CaptureProgress, CaptureReport
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.keyframe_capture import KeyframeSink
+from ccl_lgs_ros.keyframe_sink import KeyframeSink
 from ccl_lgs_ros.recording import Topics
 from ccl_lgs_ros.storage.datasets.scene_images import SceneImages
 

@@ -2,7 +2,8 @@
 """A small drive as records and as messages: a textured wall seen by a camera that moves sideways."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -43,6 +44,12 @@ class ListStore:
         assert keyframe.id == len(self)
         self.entries.append(keyframe)
         return True
+
+    def correct(self, world_from_camera_of: Mapping[tuple[str, int], np.ndarray]) -> int:
+        poses = [world_from_camera_of.get((k.camera_name, k.stamp_ns)) for k in self.entries]
+        pairs = zip(self.entries, poses, strict=True)
+        self.entries = [k if pose is None else replace(k, world_from_camera=pose) for k, pose in pairs]
+        return sum(pose is not None for pose in poses)
 
 
 def texture(seed: int, amplitude: int = 60) -> np.ndarray:

@@ -41,11 +41,15 @@ class CloudFinder:
     def add(self, record: CloudRecord) -> None:
         """Keep a cloud."""
         if self._newest_ns is not None and record.stamp_ns < self._newest_ns - JUMP_BACK_NS:
-            self._clouds, self._standing, self._newest_ns = [], [], None
+            self.forget()
         self._newest_ns = max(self._newest_ns or 0, record.stamp_ns)
         kept = self._standing if record.frame_id == self._map_frame else self._clouds
         insort(kept, record, key=lambda cloud: cloud.stamp_ns)
         del kept[:-MAX_CLOUDS]
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._clouds, self._standing, self._newest_ns = [], [], None
 
     def has_all(self, stamp_ns: int) -> bool:
         """Whether no later cloud can belong to an image of this stamp."""

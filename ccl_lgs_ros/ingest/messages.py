@@ -3,6 +3,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from ccl_lgs_ros.ingest.records import (
     CameraInfoRecord,
     CloudField,
@@ -10,6 +12,7 @@ from ccl_lgs_ros.ingest.records import (
     ColourRecord,
     DepthRecord,
     LabelRecord,
+    PathRecord,
     PoseRecord,
     TransformRecord,
 )
@@ -97,6 +100,19 @@ def pose_record(message: Any, camera_name: str = "") -> PoseRecord:
         quat=quat,
         child=frame_name(getattr(message, "child_frame_id", "")),
         camera_name=camera_name,
+    )
+
+
+def path_record(message: Any) -> PathRecord:
+    """A nav_msgs Path."""
+    poses = message.poses
+    named = [message.header.frame_id, *(pose.header.frame_id for pose in poses)]
+    return PathRecord(
+        stamp_ns=stamp_ns(message.header.stamp),
+        frame_ids=frozenset(frame_name(name) for name in named if name),
+        stamps_ns=np.array([stamp_ns(pose.header.stamp) for pose in poses], np.int64),
+        translations=np.array([_xyz(pose.pose.position) for pose in poses]).reshape(-1, 3),
+        quats=np.array([_wxyz(pose.pose.orientation) for pose in poses]).reshape(-1, 4),
     )
 
 

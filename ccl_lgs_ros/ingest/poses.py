@@ -33,7 +33,7 @@ class PoseFinder:
         self, *, map_frame: str, pose_source: str, pose_slop: float, transforms: TransformBuffer, cache: float
     ) -> None:
         self.transforms = transforms
-        self.source = pose_source
+        self.source = self._wanted = pose_source
         self._map_frame = map_frame
         self._slop_ns = int(pose_slop * 1e9)
         self._poses = TransformBuffer(cache=cache)
@@ -53,6 +53,12 @@ class PoseFinder:
             )
         )
         self._latest[record.camera_name] = (parent, child)
+
+    def forget(self) -> None:
+        """Start anew; static transforms stay, as they are sent once."""
+        self.transforms.clear()
+        self._poses.clear()
+        self._latest, self.source = {}, self._wanted
 
     def forget_later(self, stamp_ns: int) -> None:
         """Time jumped back to the stamp."""
@@ -90,7 +96,7 @@ class PoseFinder:
     def _by_topic(self, camera_name: str, frame_id: str, stamp_ns: int, is_final: bool) -> NDArray[np.float64]:
         if not self._latest:
             raise DisconnectedError("no pose has arrived on the pose topic")
-        parent, child = self._latest.get(camera_name) or next(iter(self._latest.values()))
+        parent, child = self._topic_of(camera_name)
         try:
             parent_from_child = self._poses.lookup(parent, child, stamp_ns)
         except TransformError as error:
@@ -103,6 +109,18 @@ class PoseFinder:
             return world_from_parent @ parent_from_child
         child_from_camera = self._by_tf(child, frame_id, stamp_ns, "publish where the camera sits on it")
         return world_from_parent @ parent_from_child @ child_from_camera
+
+    def _topic_of(self, camera_name: str) -> tuple[str, str]:
+        """Parent and child of the camera's own pose topic, or of one whose child may carry several cameras."""
+        own = self._latest.get(camera_name)
+        shared = (frames for frames in self._latest.values() if not frames[1].startswith(CAMERA))
+        found = own or next(shared, None)
+        if found is None:
+            raise DisconnectedError(
+                f"no pose of the camera '{camera_name}' has come, and those that have name no child frame that tf "
+                f"could lead from; set cameras.{camera_name}.pose_topic, or publish nav_msgs/Odometry"
+            )
+        return found
 
     def _by_tf(self, target: str, source: str, stamp_ns: int, fix: str) -> NDArray[np.float64]:
         try:

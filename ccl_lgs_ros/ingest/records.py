@@ -124,4 +124,24 @@ class CloudRecord:
     is_bigendian: bool = False
 
 
-Record = ColourRecord | DepthRecord | LabelRecord | CloudRecord | CameraInfoRecord | TransformRecord | PoseRecord
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PathRecord:
+    """Poses by stamp as in nav_msgs/Path; in any order, and not checked."""
+
+    stamp_ns: int  # of the whole
+    frame_ids: frozenset[str]  # every frame that is named
+    stamps_ns: NDArray[np.int64]  # [P] of the poses
+    translations: NDArray[np.float64]  # [P, 3] metres
+    quats: NDArray[np.float64]  # [P, 4] wxyz
+
+
+Record = (
+    ColourRecord
+    | DepthRecord
+    | LabelRecord
+    | CloudRecord
+    | CameraInfoRecord
+    | TransformRecord
+    | PoseRecord
+    | PathRecord
+)

@@ -6,15 +6,19 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.capture import Capture, capture_of
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.ingest.records import ColourRecord, ImageRecord, Record
+from ccl_lgs_ros.ingest.records import ImageRecord, Record
 from ccl_lgs_ros.recording import open_recording
+from ccl_lgs_ros.ros.camera_options import CameraOptions
 from ccl_lgs_ros.ros.guards import sentence
 from ccl_lgs_ros.storage.bag import Bag
 from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
@@ -45,12 +49,21 @@ class AnnouncingStore:
         """What is known of the stored keyframes without their pixels."""
         return self.store.entries
 
+    @property
+    def revision(self) -> int:
+        """How often poses were corrected."""
+        return self.store.revision
+
     def append(self, keyframe: Keyframe) -> bool:
         """Store it; what this returns is the store's own answer."""
         is_stored = self.store.append(keyframe)
         if is_stored:
             self._new.append(keyframe)
         return is_stored
+
+    def correct(self, world_from_camera_of: Mapping[tuple[str, int], NDArray[np.float64]]) -> int:
+        """Give keyframes better poses; how many have moved."""
+        return self.store.correct(world_from_camera_of)
 
     def take_new(self) -> list[Keyframe]:
         """The keyframes that were appended since the last call."""
@@ -67,7 +80,6 @@ class CaptureThread(threading.Thread, ABC):
         super().__init__(name="capture", daemon=True)
         self.store = store
         self.capture = capture  # None until a recording is open
-        self.camera_frame = ""
         self.is_paused = False
         self.is_done = False  # nothing more will come
         self.error = ""
@@ -85,6 +97,11 @@ class CaptureThread(threading.Thread, ABC):
             self.join(timeout)
         return not self.is_alive()
 
+    @property
+    def camera_frames(self) -> Mapping[str, str]:
+        """The optical frames of the cameras that sent images, by name."""
+        return self.capture.camera_frames if self.capture else {}
+
     def take_next(self) -> None:
         """Keep the next image whatever it shows."""
         if self.capture is not None:
@@ -101,18 +118,20 @@ class CaptureThread(threading.Thread, ABC):
 class LiveCapture(CaptureThread):
     """Keyframes from messages as they come."""
 
-    def __init__(self, store: AnnouncingStore, config: MapConfig, *, use_labels: bool = False) -> None:
-        super().__init__(store, Capture(config, store, use_labels=use_labels))
+    def __init__(self, store: AnnouncingStore, config: MapConfig, cameras: Mapping[str, CameraOptions]) -> None:
+        capture = Capture(
+            config,
+            store,
+            use_labels=any(camera.label_topic for camera in cameras.values()),
+            camera_frames={name: camera.camera_frame for name, camera in cameras.items()},
+        )
+        super().__init__(store, capture)
         self._live: Capture = self.capture  # type: ignore[assignment]
 
     def add(self, record: Record) -> None:
         """Hand over what a message held; images are left out while capture is paused."""
-        is_image = isinstance(record, ImageRecord)
-        if self.is_paused and is_image:
-            return
-        if isinstance(record, ColourRecord):
-            self.camera_frame = record.frame_id
-        self._live.add(record)
+        if not (self.is_paused and isinstance(record, ImageRecord)):
+            self._live.add(record)
 
     def run(self) -> None:
         """The thread's work."""
@@ -166,7 +185,7 @@ class BagCapture(CaptureThread):
         recording = open_recording(bag, self._config, **topics)
         for note in recording.notes:
             logger.info("%s: %s", self._bag_path, note)
-        self.camera_frame, self.num_total = recording.camera_frame, recording.num_images
+        self.num_total = recording.num_images
         self.capture = capture = capture_of(recording, self._config, self.store)
         for record in recording.images():
             while self.is_paused and not self._stop_asked.is_set():

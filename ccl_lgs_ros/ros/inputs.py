@@ -8,9 +8,10 @@ from typing import Any
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from ccl_lgs_ros.ros.clock_check import check_clock
 from ccl_lgs_ros.ros.guards import guarded
+from ccl_lgs_ros.ros.qos import overridable
 
 
 class Input:
@@ -25,6 +26,7 @@ class Input:
         types: message classes by ROS type name.
         receive: called with a message and its topic.
         qos: of the subscription.
+        parameter: names the topic; '' = none does.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class Input:
         types: Mapping[str, type],
         receive: Callable[[Any, str], None],
         qos: QoSProfile,
+        parameter: str = "",
     ) -> None:
         self.role = role
+        self.parameter = parameter
         self.topics = [node.resolve_topic_name(name) for name in names]
         self.topic = ""  # the one that is subscribed to
         self.count = 0
@@ -71,7 +75,7 @@ class Input:
             guarded(self._node.get_logger(), f"a message on {topic}", self._take),
             self._qos,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=overridable(),
         )
         self.topic = topic
 
@@ -80,6 +84,7 @@ class Input:
         self.last = time.monotonic()
         if self.count == 1:
             self._node.get_logger().info(f"first {self.role} from {self.topic}{_shape(message)}")
+        check_clock(self._node, self.role, message)
         self._receive(message, self.topic)
 
     def _on_incompatible_qos(self, event: Any) -> None:

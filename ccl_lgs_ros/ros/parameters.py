@@ -21,7 +21,7 @@ Options = TypeVar("Options")
 
 
 def declare_options(
-    node: Node, defaults: Options, changeable: Sequence[str] = (), groups: Sequence[str] = ()
+    node: Node, defaults: Options, changeable: Sequence[str] = (), groups: Sequence[str] = (), prefix: str = ""
 ) -> Options:
     """Declare the options of a config dataclass and return it with the values that the node was given.
 
@@ -30,6 +30,7 @@ def declare_options(
         defaults: MapConfig, or a dataclass made with config.option.
         changeable: names, or groups ending with a dot, that may be set while the node runs.
         groups: the beginnings of the names that concern this node; all if empty.
+        prefix: stands before the names of the parameters.
 
     Raises:
         ConfigError: naming the parameter and what it accepts.
@@ -40,9 +41,11 @@ def declare_options(
             continue
         is_changeable = _is_among(name, changeable)
         try:
-            parameter = node.declare_parameter(name, _ros_value(default), descriptor(f, default, is_changeable))
+            given = descriptor(f, default, is_changeable)
+            parameter = node.declare_parameter(prefix + name, _ros_value(default), given)
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise ConfigError(f"parameter '{name}': {' '.join(str(error).split())}; {f.metadata['doc']}") from error
+            said = " ".join(str(error).split())
+            raise ConfigError(f"parameter '{prefix}{name}': {said}; {f.metadata['doc']}") from error
         values[name] = parameter.value
     return with_values(defaults, values)
 

@@ -111,7 +111,7 @@ def test_a_camera_is_drawn_where_it_stood_and_looked() -> None:
     camera = Camera(width=40, height=20, fx=20.0, fy=20.0, cx=20.0, cy=10.0)
     pose = np.eye(4)
     pose[:3, 3] = (1.0, 2.0, 3.0)
-    clear, lines = frusta([pose], camera, HEADER).markers
+    clear, lines = frusta([(pose, camera)], HEADER).markers
     assert clear.action == Marker.DELETEALL and lines.type == Marker.LINE_LIST
     points = np.array([(p.x, p.y, p.z) for p in lines.points]) - pose[:3, 3]
     assert len(points) == 16
@@ -121,6 +121,7 @@ def test_a_camera_is_drawn_where_it_stood_and_looked() -> None:
 
 
 def test_a_long_path_is_drawn_with_a_bounded_number_of_cameras() -> None:
-    lines = frusta([np.eye(4)] * (3 * MAX_FRUSTA), None, HEADER).markers[1]
+    camera = Camera(width=40, height=20, fx=20.0, fy=20.0, cx=20.0, cy=10.0)
+    lines = frusta([(np.eye(4), camera)] * (3 * MAX_FRUSTA), HEADER).markers[1]
     assert len(lines.points) == 16 * MAX_FRUSTA
-    assert not frusta([], None, HEADER).markers[1].points
+    assert not frusta([], HEADER).markers[1].points
