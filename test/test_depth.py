@@ -6,6 +6,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from rvl_encoder import encode_rvl
 
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.errors import DecodeError
@@ -61,33 +62,6 @@ def plane(of: Lens, normal: tuple[float, float, float], distance: float) -> np.n
     """Depth of the plane normal . point = distance."""
     rays = of.rays()
     return (distance / (rays[..., 0] * normal[0] + rays[..., 1] * normal[1] + normal[2])).astype(np.float32)
-
-
-def encode_rvl(units: np.ndarray) -> bytes:
-    """RVL as Wilson describes it, number by number."""
-    nibbles: list[int] = []
-
-    def put(number: int) -> None:
-        while True:
-            nibbles.append((number & 7) | (8 if number > 7 else 0))
-            number >>= 3
-            if not number:
-                return
-
-    values, at, previous = [int(x) for x in units.ravel()], 0, 0
-    while at < len(values):
-        zeros = next((i for i, x in enumerate(values[at:]) if x), len(values) - at)
-        at += zeros
-        run = next((i for i, x in enumerate(values[at:]) if not x), len(values) - at)
-        put(zeros)
-        put(run)
-        for value in values[at : at + run]:
-            difference, previous = value - previous, value
-            put(2 * difference if difference >= 0 else -2 * difference - 1)
-        at += run
-    nibbles += [0] * (-len(nibbles) % 8)
-    words = [sum(n << (28 - 4 * i) for i, n in enumerate(nibbles[at : at + 8])) for at in range(0, len(nibbles), 8)]
-    return struct.pack("<ii", units.shape[1], units.shape[0]) + struct.pack(f"<{len(words)}I", *words)
 
 
 @pytest.mark.parametrize("is_bigendian", [False, True])
