@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A point in space falls where the undistorted camera says it does."""
 
-import cv2
 import numpy as np
 import pytest
+from seen_dots import centre, distorted, dot
 
 from ccl_lgs_ros.errors import DecodeError
 from ccl_lgs_ros.ingest.records import CameraInfoRecord
@@ -28,32 +28,6 @@ def info(**changes: object) -> CameraInfoRecord:
     return CameraInfoRecord(**fields)  # type: ignore[arg-type]
 
 
-def distorted(points: np.ndarray, model: str, d: tuple[float, ...]) -> np.ndarray:
-    """Pixels [N, 2] of points in the full image, by OpenCV, the centre of the top-left pixel being (0, 0)."""
-    matrix, zero = np.array(K).reshape(3, 3), np.zeros(3)
-    coefficients = np.array(d) if d else np.zeros(4)
-    if model == "equidistant":
-        pixels, _ = cv2.fisheye.projectPoints(points[:, None], zero, zero, matrix, coefficients)
-    else:
-        pixels, _ = cv2.projectPoints(points[:, None], zero, zero, matrix, coefficients)
-    return pixels.reshape(-1, 2)
-
-
-def dot(pixel: np.ndarray, size: tuple[int, int], sigma: float = 2.0) -> np.ndarray:
-    """A picture with one soft dot, centred between pixels where need be."""
-    v, u = np.mgrid[0 : size[1], 0 : size[0]]
-    spot = 250 * np.exp(-((u - pixel[0]) ** 2 + (v - pixel[1]) ** 2) / (2 * sigma**2))
-    return np.repeat(spot.round().astype(np.uint8)[..., None], 3, axis=-1)
-
-
-def centre(image: np.ndarray) -> np.ndarray:
-    """Where the dot is; the centre of the top-left pixel is (0.5, 0.5)."""
-    weight = image[..., 0].astype(float)
-    weight[weight < 8] = 0
-    v, u = np.mgrid[0 : image.shape[0], 0 : image.shape[1]] + 0.5
-    return np.array([(u * weight).sum(), (v * weight).sum()]) / weight.sum()
-
-
 def points() -> np.ndarray:
     x, y = np.meshgrid(np.linspace(-0.45, 0.45, 4), np.linspace(-0.33, 0.33, 3))
     return np.stack([2 * x.ravel(), 2 * y.ravel(), np.full(x.size, 2.0)], axis=-1)
@@ -69,7 +43,7 @@ def test_points_reproject_where_the_undistorted_camera_says(
     )
     assert max(rectifier.camera.width, rectifier.camera.height) == min(max_image_size, 320)
     num_seen = 0
-    for point, pixel in zip(points(), distorted(points(), model, d), strict=True):
+    for point, pixel in zip(points(), distorted(points(), model, d, K), strict=True):
         expected = rectifier.camera.project(point)
         if not (8 < expected[0] < rectifier.camera.width - 8 and 8 < expected[1] < rectifier.camera.height - 8):
             continue
@@ -91,7 +65,7 @@ def test_region_and_binning_of_the_sensor_keep_points_in_place(
     factor = max(binning[0], 1)
     size = (width // factor, height // factor)
     rectifier = Rectifier(lens_of(described, is_rectified=False, size=size), max_image_size=1000)
-    for point, pixel in zip(points(), distorted(points(), "plumb_bob", d), strict=True):
+    for point, pixel in zip(points(), distorted(points(), "plumb_bob", d, K), strict=True):
         expected = rectifier.camera.project(point)
         if not (8 < expected[0] < size[0] - 8 and 8 < expected[1] < size[1] - 8):
             continue
