@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parent
 NAME = "ccl_lgs_ros"
 
 COMMANDS = {
+    "bag_player": "ros.bag_player",
     "ccl-lgs": "cli",
+    "demo_camera": "ros.demo_camera",
     "keyframe_node": "ros.keyframe_node",
     "query_node": "ros.query_node",
     "training_node": "ros.training_node",

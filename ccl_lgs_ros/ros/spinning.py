@@ -25,7 +25,7 @@ class Closable(Protocol):
 
 
 def run_node(make_node: Callable[[], Any], name: str, args: Sequence[str] | None = None) -> int:
-    """Spin a node until SIGINT, SIGTERM or the end of its context.
+    """Spin a node until SIGINT, SIGTERM, the end of its context, or a node that is a script is done.
 
     Args:
         make_node: makes the node, which has a `close`.
@@ -33,7 +33,7 @@ def run_node(make_node: Callable[[], Any], name: str, args: Sequence[str] | None
         args: command line; None takes the process's own.
 
     Returns:
-        The exit code: 0, or 2 where the node could not be made for a reason that its message says.
+        The exit code: 0, that of the script, or 2 where the node could not be made for a reason that it says.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     signals: list[int] = []
@@ -44,7 +44,7 @@ def run_node(make_node: Callable[[], Any], name: str, args: Sequence[str] | None
     try:
         node = make_node()
         _spin(node, signals)
-        return 0
+        return getattr(node, "exit_code", 0)
     except CclLgsError as error:
         get_logger(name).fatal(str(error))
         return 2
@@ -63,7 +63,7 @@ def _spin(node: Any, signals: list[int]) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        while not signals and rclpy.ok():
+        while not signals and rclpy.ok() and not getattr(node, "is_done", False):
             executor.spin_once(timeout_sec=HEARTBEAT)
     except ExternalShutdownException:
         pass

@@ -37,6 +37,7 @@ from ccl_lgs_ros.storage.map_directory import MapDirectory
 TICK = 0.1  # seconds
 STOP_TIMEOUT = 3.5  # seconds that the worker may take to publish what it has on the way out
 STATES = {
+    "starting": MapStatus.STATE_UNCONFIGURED,
     "waiting": MapStatus.STATE_WAITING_FOR_DATA,
     "collecting": MapStatus.STATE_COLLECTING,
     "training": MapStatus.STATE_TRAINING,

@@ -76,14 +76,23 @@ class Bag:
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, Any]]:
         """Topic, time of recording in ns and message, in the order of recording."""
+        for connection, time_ns, data in self._merged(topics):
+            yield connection.topic, time_ns, self._deserialised(connection, data)
+
+    def raw_messages(self, topics: Collection[str], begin_ns: int = 0) -> Iterator[tuple[str, int, bytes]]:
+        """Topic, time of recording in ns and CDR bytes from a time on, in the order of recording."""
+        for connection, time_ns, data in self._merged(topics):
+            if time_ns >= begin_ns:
+                yield connection.topic, time_ns, bytes(data)
+
+    def _merged(self, topics: Collection[str]) -> Iterator[tuple[Connection, int, bytes]]:
         wanted = set(topics)
         streams = []
         for reader in self._readers:
             connections = [c for c in reader.connections if c.topic in wanted and c.msgcount]
             if connections:
                 streams.append(self._raw(reader, connections))
-        for connection, time_ns, data in heapq.merge(*streams, key=lambda item: item[1]):
-            yield connection.topic, time_ns, self._deserialised(connection, data)
+        return heapq.merge(*streams, key=lambda item: item[1])
 
     @property
     def _connections(self) -> list[Connection]:
