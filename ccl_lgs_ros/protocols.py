@@ -169,7 +169,14 @@ class Associator(Protocol):
 class CodebookFitter(Protocol):
     """Compresses language vectors to few entries."""
 
-    def fit(self, features: Tensor, track_of_feature: Tensor, weight: Tensor, start: Codebook | None) -> Codebook:
+    def fit(
+        self,
+        features: Tensor,
+        track_of_feature: Tensor,
+        weight: Tensor,
+        start: Codebook | None,
+        progress: Progress = ...,
+    ) -> Codebook:
         """A codebook for features [B, D] of tracks [B] with weights [B], continuing from `start` if given."""
         ...
 

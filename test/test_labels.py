@@ -25,7 +25,9 @@ BY_HAND = SegmentTable(
 class Axes:
     """A fitter whose entries are the axes, whatever it is given; keeps what that was."""
 
-    def fit(self, features: Tensor, track_of_feature: Tensor, weight: Tensor, start: Codebook | None) -> Codebook:
+    def fit(
+        self, features: Tensor, track_of_feature: Tensor, weight: Tensor, start: Codebook | None, progress: object
+    ) -> Codebook:
         self.features, self.track, self.weight = features, track_of_feature, weight
         return Codebook(entries=AXES, weight=torch.ones(3))
 

@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 from ccl_lgs_ros.codebook.losses import assignment_loss, pair_counts, pull_loss, push_loss
 from ccl_lgs_ros.codebook.ordering import own_order
 from ccl_lgs_ros.codebook.seeding import distinct, plus_plus, revived, usage
+from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.structures import NONE, Codebook
 
 SEGMENTS_PER_TRACK = 4  # in a batch, so that there are pairs of one track; more where there are few tracks
@@ -53,7 +54,14 @@ class ContrastiveFitter:
         self.size, self.iterations, self.learning_rate, self.batch = size, iterations, learning_rate, batch
         self.pull_weight, self.push_weight, self.margin, self.seed = pull_weight, push_weight, margin, seed
 
-    def fit(self, features: Tensor, track_of_feature: Tensor, weight: Tensor, start: Codebook | None) -> Codebook:
+    def fit(
+        self,
+        features: Tensor,
+        track_of_feature: Tensor,
+        weight: Tensor,
+        start: Codebook | None,
+        progress: Progress = no_progress,
+    ) -> Codebook:
         """A codebook for features [B, D] of tracks [B], -1 none; weights [B] draw its beginning and add up in it.
 
         Entries of `start` are where learning begins, and none of them is left out.
@@ -65,11 +73,17 @@ class ContrastiveFitter:
         data = distinct(features, weight)
         begin = plus_plus(data, known.entries, self.size, generator)
         order = own_order(features, track_of_feature, weight)
-        entries = self._learnt(begin, features[order], track_of_feature[order], data.features, generator)
+        entries = self._learnt(begin, features[order], track_of_feature[order], data.features, generator, progress)
         return Codebook(entries=entries, weight=usage(features, weight, entries))
 
     def _learnt(
-        self, begin: Tensor, features: Tensor, track: Tensor, unique: Tensor, generator: torch.Generator
+        self,
+        begin: Tensor,
+        features: Tensor,
+        track: Tensor,
+        unique: Tensor,
+        generator: torch.Generator,
+        progress: Progress,
     ) -> Tensor:
         """Unit entries [K, D] after all steps."""
         entries = begin.clone().requires_grad_()
@@ -82,6 +96,7 @@ class ContrastiveFitter:
             adam.step()
             if (step + 1) % REVIVE_EVERY == 0 and step + 1 < self.iterations:
                 _revive(entries, adam, unique)
+            progress("codebook", step + 1, self.iterations)
         return normalize(entries.detach(), dim=1)
 
     def loss(self, entries: Tensor, features: Tensor, track: Tensor) -> Tensor:

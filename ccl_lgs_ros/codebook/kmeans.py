@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ccl_lgs_ros.codebook.seeding import Distinct, distinct, plus_plus, revived, usage
+from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.structures import Codebook
 
 MAX_ROUNDS = 100  # of Lloyd's iteration; it ends by itself after some tens
@@ -24,21 +25,29 @@ class KMeansFitter:
     def __init__(self, *, size: int, seed: int) -> None:
         self.size, self.seed = size, seed
 
-    def fit(self, features: Tensor, track_of_feature: Tensor, weight: Tensor, start: Codebook | None) -> Codebook:
+    def fit(
+        self,
+        features: Tensor,
+        track_of_feature: Tensor,
+        weight: Tensor,
+        start: Codebook | None,
+        progress: Progress = no_progress,
+    ) -> Codebook:
         """A codebook for features [B, D] with weights [B]; tracks [B] play no part, entries of `start` begin it."""
         known = start if start is not None else Codebook.empty(features.shape[1])
         if len(features) == 0:
             return Codebook(entries=known.entries, weight=torch.zeros(len(known)))
         data = distinct(features, weight)
         generator = torch.Generator().manual_seed(self.seed)
-        entries = _settled(data, plus_plus(data, known.entries, self.size, generator))
+        entries = _settled(data, plus_plus(data, known.entries, self.size, generator), progress)
         return Codebook(entries=entries, weight=usage(features, weight, entries))
 
 
-def _settled(data: Distinct, entries: Tensor) -> Tensor:
+def _settled(data: Distinct, entries: Tensor, progress: Progress) -> Tensor:
     """Entries [K, D] after Lloyd's iteration has converged."""
     code = None
-    for _ in range(MAX_ROUNDS):
+    for done in range(MAX_ROUNDS):
+        progress("codebook", done, MAX_ROUNDS)
         _, entries = revived(data.features, entries)
         before, code = code, (data.features @ entries.T).argmax(dim=1)
         if before is not None and torch.equal(before, code):

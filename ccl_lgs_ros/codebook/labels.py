@@ -9,7 +9,7 @@ from torch import Tensor
 from ccl_lgs_ros.codebook.ordering import own_order
 from ccl_lgs_ros.codebook.robust import means, medians, shares
 from ccl_lgs_ros.labelling import LevelLabels, SegmentTable
-from ccl_lgs_ros.protocols import CodebookFitter
+from ccl_lgs_ros.protocols import CodebookFitter, Progress, no_progress
 from ccl_lgs_ros.structures import NONE, Codebook
 
 Centre = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -17,7 +17,14 @@ CENTRES: Mapping[str, Centre] = {"mean": means, "median": medians}
 ASSIGNED_AT_ONCE = 4096  # features; bounds memory where a codebook has as many entries as there are features
 
 
-def labels_of(table: SegmentTable, fitter: CodebookFitter, *, vote_codes: bool, track_feature: str) -> LevelLabels:
+def labels_of(
+    table: SegmentTable,
+    fitter: CodebookFitter,
+    *,
+    vote_codes: bool,
+    track_feature: str,
+    progress: Progress = no_progress,
+) -> LevelLabels:
     """The label of each segment: the pair of its track and its code. Neither option is CCL-LGS as published.
 
     The order of the rows changes nothing.
@@ -28,6 +35,7 @@ def labels_of(table: SegmentTable, fitter: CodebookFitter, *, vote_codes: bool, 
         vote_codes: give all segments of a track the code that has most of their weight, the first at a tie.
         track_feature: "views" fits and codes every view by itself; "mean" and "median" one centre per track, with the
             track's weight, while segments without a track keep their own features.
+        progress: told how far the codebook is.
 
     Returns:
         Labels by track, then code; segments of no track and equal codes share one.
@@ -39,7 +47,7 @@ def labels_of(table: SegmentTable, fitter: CodebookFitter, *, vote_codes: bool, 
         features, track_of_feature, weight_of_feature, feature_of_row = centred
     else:
         track_of_feature, weight_of_feature, feature_of_row = track, weight, torch.arange(len(track))
-    codebook = fitter.fit(features, track_of_feature, weight_of_feature, None)
+    codebook = fitter.fit(features, track_of_feature, weight_of_feature, None, progress)
     code = _assigned(codebook, features)[feature_of_row]
     if vote_codes:
         code = voted(code, track, weight)

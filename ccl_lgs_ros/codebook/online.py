@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.structures import NONE, Codebook
 
 
@@ -22,7 +23,14 @@ class OnlineFitter:
     def __init__(self, *, merge_cosine: float) -> None:
         self.merge_cosine = merge_cosine
 
-    def fit(self, features: Tensor, track_of_feature: Tensor, weight: Tensor, start: Codebook | None) -> Codebook:
+    def fit(
+        self,
+        features: Tensor,
+        track_of_feature: Tensor,
+        weight: Tensor,
+        start: Codebook | None,
+        progress: Progress = no_progress,
+    ) -> Codebook:
         """A codebook for features [B, D] with weights [B]; tracks [B] play no part.
 
         Entries of `start` keep their places and directions, so codes keep their meaning; new entries follow. The
