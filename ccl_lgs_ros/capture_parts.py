@@ -8,6 +8,7 @@ from ccl_lgs_ros.errors import ConfigError
 from ccl_lgs_ros.ingest.corrections import PathCorrector
 from ccl_lgs_ros.ingest.drops import Drops
 from ccl_lgs_ros.ingest.frames import FrameDecoder
+from ccl_lgs_ros.ingest.images import ColourDecoder, decode_colour
 from ccl_lgs_ros.ingest.synchronize import Assembler
 from ccl_lgs_ros.ingest.transforms import TransformBuffer
 from ccl_lgs_ros.keyframes import KeyframeSelector
@@ -56,7 +57,7 @@ def corrector_of(config: MapConfig, first_camera: str, transforms: TransformBuff
     )
 
 
-def decoder_of(config: MapConfig) -> FrameDecoder:
+def decoder_of(config: MapConfig, decode_colour: ColourDecoder = decode_colour) -> FrameDecoder:
     """What decodes frames; raises ConfigError where no depth could be within the limits."""
     ingest = config.ingest
     near, far = ingest.depth_min, ingest.depth_max
@@ -68,6 +69,7 @@ def decoder_of(config: MapConfig) -> FrameDecoder:
         depth_min=ingest.depth_min,
         depth_max=ingest.depth_max,
         depth_min_valid_ratio=ingest.depth_min_valid_ratio,
+        decode_colour=decode_colour,
     )
 
 

@@ -17,6 +17,7 @@ from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
 from ccl_lgs_ros.ingest.drops import REASONS, Drops
 from ccl_lgs_ros.ingest.frames import PosedFrame, sharpness
+from ccl_lgs_ros.ingest.images import ColourDecoder, decode_colour
 from ccl_lgs_ros.ingest.inbox import Inbox
 from ccl_lgs_ros.ingest.records import PathRecord, Record
 from ccl_lgs_ros.ingest.transforms import TransformBuffer
@@ -40,6 +41,7 @@ class Capture:
         use_depth: overrides ingest.use_depth where not None.
         use_labels: keep only images with a label image, and keep it with them.
         camera_frames: the optical frames of all cameras by name, the first camera first; '' = as their drivers say.
+        decode_colour: reads colour images, as ingest.images.decode_colour does.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Capture:
         use_depth: bool | None = None,
         use_labels: bool = False,
         camera_frames: Mapping[str, str] | None = None,
+        decode_colour: ColourDecoder = decode_colour,
     ) -> None:
         self.drops = Drops()
         self.num_kept = 0
@@ -71,7 +74,8 @@ class Capture:
             camera_frames=camera_frames,
             transforms=transforms,
         )
-        self._decoder, self._selector = decoder_of(config), selector_of(config)
+        self._decode_colour = decode_colour
+        self._decoder, self._selector = decoder_of(config, decode_colour), selector_of(config)
         self._corrector = corrector_of(config, next(iter(camera_frames or {}), ""), self._assembler.transforms)
         self._path: PathRecord | None = None  # the newest that was not looked at yet
         self._num_forgotten = 0  # images that came before the last reset
@@ -106,7 +110,7 @@ class Capture:
 
     def use(self, config: MapConfig) -> None:
         """Choose and decode by other options from the next `poll` on; what is kept and what waits stays."""
-        decoder, selector = decoder_of(config), selector_of(config)
+        decoder, selector = decoder_of(config, self._decode_colour), selector_of(config)
 
         def take() -> None:
             selector.take_over(self._selector)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.capture import Capture, capture_of
 from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.ingest.images import ColourDecoder
 from ccl_lgs_ros.ingest.records import ImageRecord, Record
 from ccl_lgs_ros.recording import open_recording
 from ccl_lgs_ros.ros.camera_options import CameraOptions
@@ -118,12 +119,19 @@ class CaptureThread(threading.Thread, ABC):
 class LiveCapture(CaptureThread):
     """Keyframes from messages as they come."""
 
-    def __init__(self, store: AnnouncingStore, config: MapConfig, cameras: Mapping[str, CameraOptions]) -> None:
+    def __init__(
+        self,
+        store: AnnouncingStore,
+        config: MapConfig,
+        cameras: Mapping[str, CameraOptions],
+        decode_colour: ColourDecoder,
+    ) -> None:
         capture = Capture(
             config,
             store,
             use_labels=any(camera.label_topic for camera in cameras.values()),
             camera_frames={name: camera.camera_frame for name, camera in cameras.items()},
+            decode_colour=decode_colour,
         )
         super().__init__(store, capture)
         self._live: Capture = self.capture  # type: ignore[assignment]

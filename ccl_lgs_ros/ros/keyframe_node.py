@@ -20,6 +20,7 @@ from ccl_lgs_ros.ros.bag_topics import of_played_bag
 from ccl_lgs_ros.ros.camera_options import declare_cameras
 from ccl_lgs_ros.ros.capture_report import report_of
 from ccl_lgs_ros.ros.capture_thread import AnnouncingStore, BagCapture, BagTopics, CaptureThread, LiveCapture
+from ccl_lgs_ros.ros.cv_bridge_decoder import choose_colour_decoder
 from ccl_lgs_ros.ros.guards import guarded, guarded_service
 from ccl_lgs_ros.ros.keyframe_options import KeyframeNodeOptions
 from ccl_lgs_ros.ros.parameters import declare_options, warn_of_unknown
@@ -86,7 +87,7 @@ class KeyframeNode(Node):
         if o.bag_path:
             topics = BagTopics(**{name: getattr(o, name) for name in BagTopics.__dataclass_fields__})
             return BagCapture(self.store, self.config, Path(o.bag_path).expanduser(), topics)
-        capture = LiveCapture(self.store, self.config, self.cameras)
+        capture = LiveCapture(self.store, self.config, self.cameras, choose_colour_decoder())
         self.subscriptions_to = Subscriptions(self, o, self.config, self.cameras, capture.add)
         return capture
 
