@@ -91,7 +91,7 @@ class Room:
     def add_to(self, session: MapSession, room: int) -> None:
         """The room's Gaussians, votes and tracks, as if it had been mapped there."""
         place = torch.from_numpy(place_of(room)).float()
-        session._store.append(replace(self.gaussians, means=self.gaussians.means + place))
+        session.geometry.store.append(replace(self.gaussians, means=self.gaussians.means + place))
         for name in LEVELS:
             table, tracks = self.levels[name]
             state = session.live.levels[name]

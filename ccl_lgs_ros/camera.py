@@ -68,6 +68,7 @@ class Keyframe:
     camera_name: str = ""
     labels: NDArray[np.int32] | None = None  # [H, W] 0 to 65535
     sharpness: float = 0.0  # variance of the Laplacian of the grey image
+    outdated: NDArray[np.bool_] | None = None  # [H, W] where it shows what is known to be gone; depth is NaN there
 
     def __post_init__(self) -> None:
         size = (self.camera.height, self.camera.width)
@@ -77,6 +78,8 @@ class Keyframe:
             raise ValueError(f"depth: expected float32 {size}, got {self.depth.dtype} {self.depth.shape}")
         if self.labels is not None and (self.labels.shape != size or self.labels.dtype != np.int32):
             raise ValueError(f"labels: expected int32 {size}, got {self.labels.dtype} {self.labels.shape}")
+        if self.outdated is not None and (self.outdated.shape != size or self.outdated.dtype != np.bool_):
+            raise ValueError(f"outdated: expected bool {size}, got {self.outdated.dtype} {self.outdated.shape}")
         pose = self.world_from_camera
         if pose.shape != (4, 4) or not np.isfinite(pose).all():
             raise ValueError(f"world_from_camera: expected a finite [4, 4] array, got {pose}")
@@ -89,4 +92,4 @@ class Keyframe:
     @property
     def num_bytes(self) -> int:
         """What its pixels take in memory."""
-        return sum(plane.nbytes for plane in (self.image, self.depth, self.labels) if plane is not None)
+        return sum(plane.nbytes for plane in (self.image, self.depth, self.labels, self.outdated) if plane is not None)

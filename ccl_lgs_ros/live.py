@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ from ccl_lgs_ros.structures import (
     VoteTable,
 )
 
+WHOLE = "wp"  # the level whose tracks are things
+MAX_GONE = 0.5  # of a track's weight; one that has lost more is of a thing that was taken away
+
 
 class LevelState:
     """What a session knows of one level while it grows."""
@@ -32,6 +36,8 @@ class LevelState:
         self.votes = Growing(VoteTable.empty(num_gaussians, slots))
         self.known = Growing(Tracks.empty(dim))
         self.codebook = Codebook.empty(dim)
+        self._slots = slots
+        self._lost = torch.zeros(0, dtype=torch.float64)  # [T] rendering weight of each track on Gaussians that went
 
     @property
     def table(self) -> VoteTable:
@@ -51,6 +57,47 @@ class LevelState:
         old = int(is_old.sum())
         self.known.put(touched[is_old], _part(rows, slice(0, old)))
         self.known.append(_part(rows, slice(old, None)))
+
+    def let_go(self, gone: Tensor, near: Tensor) -> Tensor:
+        """The Gaussians at an index are gone; the others [n] int64 of things that have lost most of themselves.
+
+        Args:
+            near: [n] int64, what was seen together with them; all others are looked at only where it seems so.
+        """
+        rows = self.votes.rows(gone)
+        track, weight = rows.track[:, 0].long(), rows.weight[:, 0].double()
+        held = track != NONE
+        self._lost = torch.cat([self._lost, self._lost.new_zeros(len(self.known) - len(self._lost))])
+        self._lost.index_add_(0, track[held], weight[held])
+        self.votes.put(gone, VoteTable.empty(len(gone), self._slots))
+        touched = torch.unique(track[held])
+        dead = self._dead(touched, self.votes.rows(near))
+        dead = self._dead(dead, self.table) if len(dead) else dead
+        if not len(dead):
+            return dead
+        return torch.nonzero(torch.isin(self.table.track[:, 0].long(), dead))[:, 0]
+
+    def _dead(self, touched: Tensor, table: VoteTable) -> Tensor:
+        """Which of some tracks have lost more than rows of the votes still hold."""
+        winner, weight = table.track[:, 0].long(), table.weight[:, 0]
+        left = summed_by(winner[winner != NONE], weight[winner != NONE], len(self.known))[touched]
+        return touched[self._lost[touched] > MAX_GONE * (self._lost[touched] + left)]
+
+    def tensors(self, kept: Tensor) -> dict[str, Tensor]:
+        """What goes on from here needs, of the Gaussians at a mask [N] bool."""
+        votes = self.votes.rows(torch.nonzero(kept)[:, 0])
+        tables = {"votes": votes, "tracks": self.tracks, "codebook": self.codebook}
+        named = {f"{name}.{f.name}": getattr(table, f.name) for name, table in tables.items() for f in fields(table)}
+        return {**named, "lost": self._lost}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` told."""
+
+        def named(kind: type, prefix: str) -> Any:
+            return kind(**{f.name: tensors[f"{prefix}.{f.name}"] for f in fields(kind)})
+
+        self.votes, self.known = Growing(named(VoteTable, "votes")), Growing(named(Tracks, "tracks"))
+        self.codebook, self._lost = named(Codebook, "codebook"), tensors["lost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,6 +149,37 @@ class LiveLanguage:
             support = summed_by(votes.label, votes.weight, len(found)).float()
             joined[name] = Joined(track=track, support=support)
         return joined
+
+    def let_go(self, gone: Tensor, near: Tensor) -> Tensor:
+        """Forget what the Gaussians at an index stood for, and what is left of things that went with them.
+
+        A thing that was taken away leaves Gaussians where it touched what is still there: too near to it to be looked
+        through. They go with it.
+
+        Args:
+            near: [n] int64, what was seen together with them.
+
+        Returns:
+            [n] int64, those that are gone in the end.
+        """
+        gone = torch.cat([gone, self.levels[WHOLE].let_go(gone, near)])
+        for state in self.levels.values():
+            state.votes.put(gone, VoteTable.empty(len(gone), self._slots))
+        return gone
+
+    def tensors(self, kept: Tensor) -> dict[str, Tensor]:
+        """What goes on from here needs, of the Gaussians at a mask [N] bool."""
+        return {
+            f"{level}.{name}": tensor
+            for level, state in self.levels.items()
+            for name, tensor in state.tensors(kept).items()
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` told."""
+        for level, state in self.levels.items():
+            start = f"{level}."
+            state.restore({name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)})
 
     @property
     def num_bytes(self) -> int:

@@ -2,15 +2,13 @@
 """What one keyframe shows: its segments at both levels, each with its language vector, kept for the next time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.masks.levels import label_map
 from ccl_lgs_ros.options import MaskOptions
-from ccl_lgs_ros.protocols import Encoder, KeyframeSource, Segmenter
+from ccl_lgs_ros.protocols import Encoder, Segmenter
 from ccl_lgs_ros.structures import LEVELS, Segments
-from ccl_lgs_ros.working_size import WorkingSize
 
 
 class SegmentCache(Protocol):
@@ -48,17 +46,3 @@ class Perceiver:
             segments[level] = Segments(labels=labels.cpu(), features=features, quality=quality.cpu())
         self._cache.save(keyframe.id, segments)
         return segments
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recollection:
-    """The keyframes of a session with what they show, read anew whenever they are asked for."""
-
-    keyframes: KeyframeSource
-    perceiver: Perceiver
-    working_size: WorkingSize
-    count: int  # keyframes that take part
-    holdout_every: int = 0  # every how many-th gives no colour
-
-    def __len__(self) -> int:
-        return self.count

@@ -7,43 +7,44 @@ keyframes. Offline mapping (`build_map`) is the first over all keyframes, then t
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ccl_lgs_ros.answer_views import answer_view
 from ccl_lgs_ros.asking import create_encoder, encoder_record, query_map
 from ccl_lgs_ros.backends import resolve_device
 from ccl_lgs_ros.camera import Keyframe
+from ccl_lgs_ros.changes import Outdated, StillTrue
 from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.gaussians.neighbour_depth import NeighbourDepth
-from ccl_lgs_ros.gaussians.optimize import is_held_out, optimize, psnr_report
-from ccl_lgs_ros.gaussians.seed import seed_gaussians
-from ccl_lgs_ros.gaussians.store import GaussianStore, Part
+from ccl_lgs_ros.gaussians.optimize import is_held_out
+from ccl_lgs_ros.joining import join
 from ccl_lgs_ros.live import LiveLanguage
+from ccl_lgs_ros.live_geometry import LiveGeometry
 from ccl_lgs_ros.parts import Parts, create_parts
-from ccl_lgs_ros.perceiving import Perceiver, Recollection
-from ccl_lgs_ros.protocols import Checkpoint, KeyframeSource, Progress, no_progress
-from ccl_lgs_ros.semantics import associate, refined
-from ccl_lgs_ros.storage.checkpoint import FileCheckpoint, fingerprint
+from ccl_lgs_ros.perceiving import Perceiver
+from ccl_lgs_ros.protocols import KeyframeSource, Progress, no_progress
+from ccl_lgs_ros.recollection import Recollection, outdated_pixels
+from ccl_lgs_ros.refined_geometry import refined_geometry, score_of
+from ccl_lgs_ros.semantics import Refined, refined_language
+from ccl_lgs_ros.session_state import SessionState
+from ccl_lgs_ros.storage.checkpoint import FileCheckpoint
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.segment_store import SegmentStore
 from ccl_lgs_ros.storage.snapshot import publish
-from ccl_lgs_ros.structures import Gaussians, SemanticField, SemanticLevel, SemanticMap
+from ccl_lgs_ros.structures import NONE, Gaussians, SemanticMap
 from ccl_lgs_ros.working_size import WorkingSize
 
 logger = logging.getLogger(__name__)
 
 __all__ = ["MapSession", "answer_view", "build_map", "create_encoder", "query_map"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refined:
-    """What a refine made of the language; it holds until the next keyframe."""
-
-    levels: Mapping[str, SemanticLevel]
-    field: SemanticField | None
+KEEP_PERIOD = 60.0  # seconds between savings of the working state while keyframes come
 
 
 class MapSession:
@@ -51,7 +52,7 @@ class MapSession:
 
     Args:
         config: every option.
-        directory: where segments, checkpoints and snapshots live; the caller holds its locks.
+        directory: where segments, checkpoints, the working state and snapshots live; the caller holds its locks.
         progress: told how far long work has come; raises Cancelled to stop it.
         parts: what to work with; made from the options if not given.
 
@@ -79,29 +80,27 @@ class MapSession:
         identity = f"{perceived_by} {config.perception} {config.masks}{self.depth.identity}"
         cache = SegmentStore(directory.segments_path, identity=identity)
         self.perceiver = Perceiver(self.parts.segmenter, self.parts.encoder, config.masks, cache)
-        self._store = GaussianStore(Gaussians.empty(config.gaussians.sh_degree).to(self.device))
-        self.num_added = self.num_refined = 0
+        self.geometry = LiveGeometry(config.gaussians, self.parts.rasterizer, self.device)
         self.live = LiveLanguage(self.parts, config.field.slots, 0)
+        self.num_added = self.num_refined = 0
         self.refined: Refined | None = None
+        self._state = SessionState(directory.path / "session.safetensors", config, identity)
+        self._kept_at = time.monotonic()
 
     @property
     def gaussians(self) -> Gaussians:
-        """The Gaussians of the map as it is now."""
-        return self._store.gaussians
+        """The Gaussians of the map as it is now; those that are gone are among them, invisible, until a refine."""
+        return self.geometry.store.gaussians
 
     def add(self, keyframe: Keyframe) -> None:
-        """The live path: what the keyframe shows joins the map, in geometry and in language.
+        """The live path: what the keyframe shows joins the map, in geometry and in language; what is gone leaves it.
 
         Nothing is touched but what the keyframe sees, so that its cost does not grow with the map.
         """
         keyframe = self.depth.admitted(keyframe)
         view = self.depth.live(self.working_size.of(keyframe), self.num_added)
-        part = self._store.seen_by(view)
-        if not is_held_out(self.num_added, self.config.gaussians.holdout_every):
-            part = part.joined(self._seed(view, part.gaussians))
-        segments = self.perceiver.segments(keyframe)
-        labels = {name: self.working_size.labels(found.labels) for name, found in segments.items()}
-        self.live.join(part, view, segments, labels)
+        self._join(keyframe, view, self.num_added)
+        self.geometry.poses.append(keyframe.world_from_camera)
         self.num_added += 1
         self.refined = None
 
@@ -112,23 +111,56 @@ class MapSession:
             self.add(keyframes[self.num_added])
             self.progress(stage, self.num_added, total, gaussians=len(self.gaussians))
 
+    def correct(self, keyframes: KeyframeSource, poses: Sequence[NDArray[np.float64]]) -> bool:
+        """Follow keyframes that were moved, as a loop closure does: the Gaussians that hang on them move along, then
+        every keyframe joins the language anew, for things that were two may be one now.
+
+        Whatever stops it leaves the session as it was.
+
+        Args:
+            poses: world_from_camera [4, 4] of all keyframes as they are known now.
+
+        Returns:
+            Whether anything moved.
+        """
+        before = self._contents
+        try:
+            num_moved = self.geometry.correct(poses)
+            if num_moved:
+                logger.info("%s keyframes have moved", num_moved)
+                keyframes = self.depth.admitting(keyframes)
+                views = self.depth.source(self.working_size.source(keyframes))
+                outdated = self._outdated(self._seen(keyframes), views)
+                self.live = LiveLanguage(self.parts, self.config.field.slots, len(self.gaussians))
+                for index in range(self.num_added):
+                    self._join(keyframes[index], views[index], index, outdated)
+                    self.progress("corrections", index + 1, self.num_added)
+                self.num_refined, self.refined = 0, None
+        except BaseException:
+            self._contents = before
+            raise
+        return num_moved > 0
+
     def refine(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> None:
         """Optimise the Gaussians over all keyframes, then associate, compress and lift anew on what they became.
 
         Whatever stops it, Cancelled too, leaves the session as it was; what was reached is kept as checkpoints.
         """
         keyframes = self.depth.admitting(keyframes)
-        before = self._store, self.live, self.refined
+        before = self._contents
         try:
-            self._refine_geometry(keyframes, max_seconds)
-            self._refine_language(keyframes)
+            views = self.depth.source(self.working_size.source(keyframes))
+            seen = self._seen(keyframes)
+            seen = replace(seen, outdated=self._outdated(seen, views))
+            self._refine_geometry(StillTrue(views, seen.outdated), max_seconds)
+            self._refine_language(seen)
             self.num_refined = self.num_added
         except BaseException:
-            self._store, self.live, self.refined = before
+            self._contents = before
             raise
 
     def build(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> SemanticMap:
-        """The live path over all keyframes, then refine; published as the next version."""
+        """The live path over all keyframes that are new, then refine; published as the next version."""
         self.catch_up(keyframes)
         self.refine(keyframes, max_seconds)
         return self.snapshot()
@@ -137,9 +169,10 @@ class MapSession:
         """The map as it is now, published as the directory's next version."""
         levels = self.refined.levels if self.refined else self.live.semantics()
         num_tracks = {name: level.num_tracks for name, level in levels.items()}
+        kept = self.geometry.store.is_there
         semantic_map = SemanticMap(
-            gaussians=self.gaussians.detached().to("cpu"),
-            levels=levels,
+            gaussians=self.gaussians.detached().to("cpu").select(kept),
+            levels={name: level.select(kept) for name, level in levels.items()},
             encoder=self.parts.encoder.identity,
             field=self.refined.field if self.refined else None,
             map_id=self.directory.map_id,
@@ -151,98 +184,106 @@ class MapSession:
         if self.refined:
             self._checkpoint("gaussians", "").remove()
             self._checkpoint("field", "").remove()
+        if self.refined or time.monotonic() - self._kept_at > KEEP_PERIOD:
+            self.keep()
         return published
 
-    def _refine_geometry(self, keyframes: KeyframeSource, max_seconds: float) -> None:
-        options = self.config.gaussians
-        views = self.depth.source(self.working_size.source(keyframes))
-        start = fingerprint(*self.gaussians.tensors().values())
-        work = f"{options} {max_seconds} {self.config.seed} {self.num_added} {start}"
-        checkpoint = self._checkpoint("gaussians", work)
-        reached = checkpoint.load()
-        if reached:
-            logger.info("going on with the Gaussians of an earlier run")
-            self._store = GaussianStore(Gaussians(**reached).to(self.device))
-        else:
-            began = time.monotonic()
-            unfinished = self._checkpoint("gaussians", f"unfinished {work}")
-            self._store = GaussianStore(self._optimized(views, max_seconds, unfinished))
-            self.info["optimize_seconds"] = round(time.monotonic() - began, 1)
-            checkpoint.save(self.gaussians.tensors())
-        self._score(views)
+    def keep(self) -> None:
+        """Save the working state, for a session that goes on from here.
 
-    def _optimized(self, views: KeyframeSource, max_seconds: float, checkpoint: Checkpoint) -> Gaussians:
-        options = self.config.gaussians
-        return optimize(
-            self.gaussians,
-            views,
-            self.parts.rasterizer,
-            iterations=options.iterations,
-            holdout_every=options.holdout_every,
-            depth_weight=options.depth_weight,
-            ssim_weight=options.ssim_weight,
-            seed_stride=options.seed_stride,
-            seed_alpha=options.seed_alpha,
-            max_gaussians=options.max_gaussians,
-            exposure=options.exposure,
-            budget=options.budget,
-            max_seconds=max_seconds,
-            num_known=self.num_refined,
-            densifier=self.parts.densifier,
-            checkpoint=checkpoint,
-            generator=torch.Generator().manual_seed(self.config.seed),
-            progress=self.progress,
+        Raises:
+            MapError: if the disk does not take it; what was saved before is intact.
+        """
+        self._state.save(self.geometry, self.live, self.num_added, self.num_refined)
+        self._kept_at = time.monotonic()
+
+    def resume(self, keyframes: KeyframeSource) -> bool:
+        """Go on from what an earlier session with these options has kept; False if there is nothing that fits.
+
+        Poses may have been corrected since: call `correct`.
+        """
+        counts = self._state.load(self.geometry, self.live)
+        if counts is None:
+            return False
+        self.num_added, self.num_refined = counts
+        if self.num_added > len(keyframes):
+            raise MapError(
+                f"{self.directory.path} lacks keyframes that its map was made of; restore it from a copy, or remove "
+                "session.safetensors from it"
+            )
+        logger.info("going on after keyframe %s of %s", self.num_added, len(keyframes))
+        return True
+
+    def forget(self) -> None:
+        """Remove what was kept for later sessions."""
+        self._state.remove()
+
+    @property
+    def _contents(self) -> tuple:
+        return self.geometry.contents, self.live, self.refined, self.num_refined
+
+    @_contents.setter
+    def _contents(self, contents: tuple) -> None:
+        self.geometry.contents, self.live, self.refined, self.num_refined = contents
+
+    def _join(self, keyframe: Keyframe, view: Keyframe, index: int, outdated: Outdated | None = None) -> None:
+        join(
+            self.geometry,
+            self.live,
+            view,
+            self.perceiver.segments(keyframe),
+            index,
+            working_size=self.working_size,
+            gives_colour=not is_held_out(index, self.config.gaussians.holdout_every),
+            outdated=outdated.get(index) if outdated else None,
         )
 
-    def _refine_language(self, keyframes: KeyframeSource) -> None:
-        seen = Recollection(
+    def _outdated(self, seen: Recollection, views: KeyframeSource) -> Outdated:
+        return outdated_pixels(self.geometry.ghosts, seen, views, self.parts.rasterizer, self.progress)
+
+    def _seen(self, keyframes: KeyframeSource) -> Recollection:
+        return Recollection(
             keyframes=keyframes,
             perceiver=self.perceiver,
             working_size=self.working_size,
             count=self.num_added,
             holdout_every=self.config.gaussians.holdout_every,
         )
-        began, gaussians = time.monotonic(), self.gaussians
-        self.live, tables = associate(gaussians, seen, self.parts, self.config, self.progress)
-        self.info["associate_seconds"] = round(time.monotonic() - began, 1)
-        lifting, levels, figures = refined(
+
+    def _refine_geometry(self, views: KeyframeSource, max_seconds: float) -> None:
+        kept = torch.nonzero(self.geometry.store.is_there)[:, 0]
+        gaussians, origin, figures = refined_geometry(
+            self.gaussians.select(kept.to(self.gaussians.means.device)),
+            views,
+            self.parts,
+            self.config,
+            num_known=self.num_refined,
+            max_seconds=max_seconds,
+            checkpoint_of=lambda work: self._checkpoint("gaussians", work),
+            progress=self.progress,
+        )
+        self.info.update(figures)
+        self.geometry.replace(gaussians, torch.where(origin == NONE, NONE, kept[origin.clamp_min(0)]))
+        self.info.update(score_of(self.gaussians, views, self.parts, self.config))
+
+    def _refine_language(self, seen: Recollection) -> None:
+        gaussians = self.gaussians
+        self.live, self.refined, figures, lifted = refined_language(
             gaussians,
             seen,
-            tables,
             self.parts,
             self.config,
             checkpoint_of=lambda work: self._checkpoint("field", work),
             progress=self.progress,
         )
         self.info.update(figures)
-        if lifting.gaussians is not gaussians:
-            self._store = GaussianStore(lifting.gaussians)
-            self._score(self.working_size.source(keyframes))
-        self.refined = Refined(levels=levels, field=lifting.field.to("cpu") if lifting.field else None)
+        if lifted is not gaussians:
+            self.geometry.replace(lifted, torch.arange(len(gaussians)))
+            views = StillTrue(self.working_size.source(seen.keyframes), seen.outdated)
+            self.info.update(score_of(self.gaussians, views, self.parts, self.config))
 
     def _checkpoint(self, name: str, work: str) -> FileCheckpoint:
         return FileCheckpoint(self.directory.path / "work" / f"{name}.safetensors", work)
-
-    def _seed(self, view: Keyframe, known: Gaussians) -> Part:
-        """New Gaussians where what the view knows of the map does not explain it."""
-        options = self.config.gaussians
-        with torch.no_grad():
-            seen = self.parts.rasterizer.render(known, view.camera, view.world_from_camera)
-        seeds = seed_gaussians(
-            view, seen, seed_stride=options.seed_stride, seed_alpha=options.seed_alpha, sh_degree=options.sh_degree
-        )
-        room = options.max_gaussians - len(self._store)
-        if len(seeds) > room:
-            logger.warning("the map is full: %s Gaussians; raise gaussians.max_gaussians", options.max_gaussians)
-            seeds = seeds.select(torch.arange(max(room, 0)))
-        self.live.grow(len(seeds))
-        return self._store.append(seeds)
-
-    def _score(self, views: KeyframeSource) -> None:
-        held_out = [i for i in range(len(views)) if is_held_out(i, self.config.gaussians.holdout_every)]
-        if held_out:
-            self.info["held_out"] = psnr_report(self.gaussians, views, self.parts.rasterizer, held_out)
-            logger.info("held-out keyframes: %s", self.info["held_out"])
 
 
 def build_map(

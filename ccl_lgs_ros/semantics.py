@@ -11,6 +11,7 @@ Geometry is given; only a joint distillation changes it.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,16 +23,42 @@ from ccl_lgs_ros.gaussians.store import GaussianStore
 from ccl_lgs_ros.labelling import LabelledView, LevelLabels, Lifting, SegmentTable, painted
 from ccl_lgs_ros.live import Joined, LiveLanguage
 from ccl_lgs_ros.parts import Parts
-from ccl_lgs_ros.perceiving import Recollection
 from ccl_lgs_ros.protocols import Checkpoint, NoCheckpoint, Progress, no_progress
 from ccl_lgs_ros.recent import Recent
+from ccl_lgs_ros.recollection import Recollection
 from ccl_lgs_ros.storage.checkpoint import fingerprint
-from ccl_lgs_ros.structures import LEVELS, NONE, Gaussians, SemanticLevel
+from ccl_lgs_ros.structures import LEVELS, NONE, Gaussians, SemanticField, SemanticLevel
 from ccl_lgs_ros.video_tracks import with_video
 
 logger = logging.getLogger(__name__)
 
 CACHED_VIEW_BYTES = 256 << 20  # some 250 views at 320x240
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refined:
+    """What a refine made of the language; it holds until the next keyframe."""
+
+    levels: Mapping[str, SemanticLevel]
+    field: SemanticField | None
+
+
+def refined_language(
+    gaussians: Gaussians,
+    seen: Recollection,
+    parts: Parts,
+    config: MapConfig,
+    checkpoint_of: Callable[[str], Checkpoint],
+    progress: Progress,
+) -> tuple[LiveLanguage, Refined, dict[str, object], Gaussians]:
+    """All of it: the live state that later keyframes join, what was made, figures for the record, and the Gaussians,
+    which are other ones only where the distillation trained them as well."""
+    began = time.monotonic()
+    live, tables = associate(gaussians, seen, parts, config, progress)
+    associated: dict[str, object] = {"associate_seconds": round(time.monotonic() - began, 1)}
+    lifting, levels, figures = refined(gaussians, seen, tables, parts, config, checkpoint_of, progress)
+    made = Refined(levels=levels, field=lifting.field.to("cpu") if lifting.field else None)
+    return live, made, {**associated, **figures}, lifting.gaussians
 
 
 def associate(
@@ -47,9 +74,8 @@ def associate(
     features: dict[str, list[Tensor]] = {name: [] for name in LEVELS}
     weights: dict[str, list[Tensor]] = {name: [] for name in LEVELS}
     for index in range(len(seen)):
-        keyframe = seen.keyframes[index]
-        view, segments = seen.working_size.of(keyframe), seen.perceiver.segments(keyframe)
-        labels = {name: seen.working_size.labels(found.labels) for name, found in segments.items()}
+        view, segments = seen.view(index), seen.perceiver.segments(seen.keyframes[index])
+        labels = seen.labels(index, segments)
         for name, joined in live.join(store.seen_by(view), view, segments, labels).items():
             rows[name].append(joined)
             features[name].append(segments[name].features)
@@ -100,7 +126,11 @@ def refined(
     labels: dict[str, LevelLabels] = {}
     for done, (name, table) in enumerate(tables.items()):
         labels[name] = labels_of(
-            table, parts.fitter, vote_codes=options.vote_codes, track_feature=options.track_feature
+            table,
+            parts.fitter,
+            vote_codes=options.vote_codes,
+            track_feature=options.track_feature,
+            progress=progress,
         )
         progress("codebook", done + 1, len(tables))
     fitted = time.monotonic()
@@ -154,14 +184,13 @@ def _labelled_views(
     """The keyframes at working size with the label of each pixel."""
 
     def view(index: int) -> LabelledView:
-        keyframe = seen.keyframes[index]
-        segments = seen.perceiver.segments(keyframe)
-        maps = {}
+        segments = seen.perceiver.segments(seen.keyframes[index])
+        labels_of_pixels, maps = seen.labels(index, segments), {}
         for name, table in tables.items():
             rows = slice(int(table.start[index]), int(table.start[index + 1]))
-            maps[name] = painted(seen.working_size.labels(segments[name].labels), labels[name].label_of_row[rows])
+            maps[name] = painted(labels_of_pixels[name], labels[name].label_of_row[rows])
         gives_colour = not is_held_out(index, seen.holdout_every)
-        return LabelledView(keyframe=seen.working_size.of(keyframe), labels=maps, gives_colour=gives_colour)
+        return LabelledView(keyframe=seen.view(index), labels=maps, gives_colour=gives_colour)
 
     return Recent(lambda: len(seen), view, CACHED_VIEW_BYTES, _view_bytes)
 

@@ -209,11 +209,6 @@ class VoteTable:
             visibility=torch.zeros(num_gaussians),
         )
 
-    def grown(self, num_gaussians: int) -> "VoteTable":
-        """The same table with empty rows for Gaussians that were appended."""
-        more = VoteTable.empty(num_gaussians - self.track.shape[0], self.track.shape[1])
-        return VoteTable(**{f.name: torch.cat([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self)})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Codebook:
@@ -259,6 +254,11 @@ class SemanticLevel:
     @property
     def num_tracks(self) -> int:
         return self.entry_of_track.shape[0]
+
+    def select(self, kept: Tensor) -> "SemanticLevel":
+        """The same for the Gaussians at a boolean mask [N]; every track keeps its number."""
+        track, confidence = self.track_of_gaussian[kept], self.confidence[kept]
+        return dataclasses.replace(self, track_of_gaussian=track, confidence=confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

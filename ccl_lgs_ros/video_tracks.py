@@ -12,9 +12,9 @@ from ccl_lgs_ros.association.tracker import tracked
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.labelling import SegmentTable
 from ccl_lgs_ros.parts import Parts
-from ccl_lgs_ros.perceiving import Recollection
 from ccl_lgs_ros.protocols import Progress
 from ccl_lgs_ros.recent import Recent
+from ccl_lgs_ros.recollection import Recollection
 
 
 def with_video(

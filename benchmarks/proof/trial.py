@@ -13,7 +13,8 @@ from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.gaussians.optimize import psnr_report
 from ccl_lgs_ros.labelling import SegmentTable
 from ccl_lgs_ros.parts import Parts
-from ccl_lgs_ros.perceiving import Perceiver, Recollection
+from ccl_lgs_ros.perceiving import Perceiver
+from ccl_lgs_ros.recollection import Recollection
 from ccl_lgs_ros.registry import create
 from ccl_lgs_ros.semantics import associate, refined
 from ccl_lgs_ros.structures import NONE, Segments

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gaussians that stand where cameras looked through: what moved, and pixels that flew."""
+"""Gaussians that stand where cameras look through: what moved, and pixels that flew."""
 
 import cv2
 import numpy as np
@@ -29,16 +29,9 @@ class FreeSpace:
 
     def add(self, keyframe: Keyframe) -> None:
         """Compare the Gaussians with what a keyframe's depth measured."""
-        if keyframe.depth is None:
-            return
-        points = transform_points(keyframe.camera_from_world, self._means)
-        nearest, farthest = _measured_range(keyframe.depth)
-        seen, rows, columns = _pixels(points, keyframe.camera)
-        z, near, far = points[seen, 2], nearest[rows, columns], farthest[rows, columns]
-        is_measured = far > 0
-        is_before = z < (1.0 - TOLERANCE) * near
-        self._contradicted[seen] += is_measured & is_before
-        self._confirmed[seen] += is_measured & ~is_before & (z <= (1.0 + TOLERANCE) * far)
+        confirmed, contradicted = compared(self._means, keyframe)
+        self._confirmed += confirmed
+        self._contradicted += contradicted
 
     def is_empty(self) -> Tensor:
         """[N] bool: no fewer keyframes looked through the Gaussian than saw it.
@@ -47,6 +40,25 @@ class FreeSpace:
         than a surface; a map that lacks it is better than one whose cameras look into it.
         """
         return torch.from_numpy((self._contradicted > 0) & (self._contradicted >= self._confirmed))
+
+
+def compared(means: NDArray[np.floating], keyframe: Keyframe) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which centres [N, 3] a keyframe's depth shows on a surface [N], and which it looks through [N].
+
+    The others are hidden, outside of the image, or where nothing was measured.
+    """
+    confirmed, contradicted = np.zeros(len(means), bool), np.zeros(len(means), bool)
+    if keyframe.depth is None:
+        return confirmed, contradicted
+    points = transform_points(keyframe.camera_from_world, means)
+    nearest, farthest = _measured_range(keyframe.depth)
+    seen, rows, columns = _pixels(points, keyframe.camera)
+    z, near, far = points[seen, 2], nearest[rows, columns], farthest[rows, columns]
+    is_measured = far > 0
+    is_before = z < (1.0 - TOLERANCE) * near
+    contradicted[seen] = is_measured & is_before
+    confirmed[seen] = is_measured & ~is_before & (z <= (1.0 + TOLERANCE) * far)
+    return confirmed, contradicted
 
 
 def _measured_range(depth: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -45,6 +45,8 @@ def _of_view(gaussians: Gaussians, view: Keyframe, rasterizer: Rasterizer) -> tu
     with torch.no_grad():
         rendering = rasterizer.render(gaussians, view.camera, view.world_from_camera)
     is_covered = rendering.alpha.cpu().numpy() > MIN_ALPHA
+    if view.outdated is not None:
+        is_covered &= ~view.outdated
     if not is_covered.any():
         return float("nan"), float("nan"), 0.0
     shown = rendering.color.cpu().numpy().clip(0.0, 1.0)[is_covered].astype(np.float64)
@@ -75,4 +77,7 @@ def _at_scored_size(keyframe: Keyframe) -> Keyframe:
         return keyframe
     shrinks = size[0] < width
     image = cv2.resize(keyframe.image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return replace(keyframe, camera=keyframe.camera.resized(*size), image=image, depth=None)
+    outdated = keyframe.outdated
+    if outdated is not None:
+        outdated = cv2.resize(outdated.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+    return replace(keyframe, camera=keyframe.camera.resized(*size), image=image, depth=None, outdated=outdated)

@@ -99,7 +99,14 @@ def at_resolution(keyframe: Keyframe, fraction: float) -> Keyframe:
         image=cv2.resize(keyframe.image, size, interpolation=cv2.INTER_AREA),
         depth=None if keyframe.depth is None else np.ascontiguousarray(_halved(keyframe.depth)),
         labels=None,
+        outdated=None if keyframe.outdated is None else _any_of_four(keyframe.outdated),
     )
+
+
+def _any_of_four(mask: np.ndarray) -> np.ndarray:
+    """Whether any of every two by two pixels is set."""
+    height, width = mask.shape[0] // 2 * 2, mask.shape[1] // 2 * 2
+    return np.asarray(mask[:height, :width].reshape(height // 2, 2, width // 2, 2).any(axis=(1, 3)))
 
 
 def _halved(depth: np.ndarray) -> np.ndarray:

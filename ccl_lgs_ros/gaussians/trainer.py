@@ -141,6 +141,8 @@ class Trainer:
             is_surface = is_surface | is_measured
             loss = loss + self._losses.depth_weight * depth_loss(view.depth, view.alpha, depth)
             loss = loss + ALPHA_WEIGHT * ((1.0 - view.alpha) * is_measured).mean()
+        if keyframe.outdated is not None:
+            is_surface = is_surface & ~torch.from_numpy(keyframe.outdated).to(is_surface.device)
         # The map answers for what it covers and for what was measured; elsewhere it claims nothing.
         loss = loss + colour_loss(color, image, is_surface.to(color), self._losses.ssim_weight)
         return loss, view.is_visible
