@@ -29,6 +29,7 @@ def selector(**changes: object) -> KeyframeSelector:
         "min_sharpness",
         "max_count",
         "overflow",
+        "max_speed",
     )
     return KeyframeSelector(**{name: getattr(options, name) for name in names})
 
@@ -169,3 +170,55 @@ def test_restarted_time_cannot_break_the_cap() -> None:
     for start in (1000, 500, 100):
         run(chosen, [((start + i) * S, pose(0.2 * i + start), 5.0) for i in range(100)])
     assert chosen._num_kept <= 16
+
+
+def steps(*xs: float, hz: int = 10) -> list[Image]:
+    """Images at places along a line, so many a second."""
+    return [(S + i * S // hz, pose(x), 5.0) for i, x in enumerate(xs)]
+
+
+def test_a_jump_of_localisation_costs_the_images_within_it_and_no_more() -> None:
+    moving = steps(0.0, 0.2, 0.4, 1.4, 2.4, 2.6, 2.8)
+    kept, reasons = run(selector(max_speed=5.0), moving)
+    assert kept == [moving[i][0] for i in (0, 1, 2, 5, 6)] and reasons == ["jump", "jump"]
+    assert len(run(selector(max_speed=0.0), moving)[0]) == 7
+
+
+def test_a_small_step_is_no_jump_however_short_the_time() -> None:
+    stamps = [S, S + 1_000_000, 2 * S]
+    images = [(stamp, pose(x), 5.0) for stamp, x in zip(stamps, (0.0, 0.09, 0.5), strict=True)]
+    assert "jump" not in run(selector(max_speed=1.0), images)[1]
+
+
+def test_what_stays_fast_for_a_second_is_motion() -> None:
+    racing = steps(*(2.0 * i for i in range(30)))
+    kept, reasons = run(selector(max_speed=5.0), racing)
+    assert reasons == ["jump"] * 10 and len(kept) == 20
+    chosen = selector(max_speed=5.0)
+    run(chosen, racing)
+    halt_and_jump = [(10 * S + i * S // 10, pose(x), 5.0) for i, x in enumerate((58.0, 58.2, 70.0, 70.2))]
+    assert run(chosen, halt_and_jump)[1] == ["motion", "jump"]
+
+
+def test_cameras_do_not_jump_from_one_to_the_other() -> None:
+    chosen = selector(max_speed=5.0)
+    for stamp, x in ((S, 0.0), (S + S // 10, 0.2)):
+        assert run(chosen, [(stamp, pose(x), 5.0)], "front")[1] == []
+        assert run(chosen, [(stamp, pose(x + 3.0), 5.0)], "left")[1] == []
+
+
+def test_corrected_keyframes_count_where_they_are_now() -> None:
+    chosen = selector(max_speed=0.0)
+    run(chosen, [(S, pose(0.0), 5.0), (2 * S, pose(1.0), 5.0)])
+    chosen.correct({("", S): pose(5.0), ("", 2 * S): pose(6.0), ("other", S): pose(9.0)})
+    kept, reasons = run(chosen, [(3 * S, pose(5.02), 5.0), (4 * S, pose(0.0), 5.0), (5 * S, pose(9.0), 5.0)])
+    assert kept == [4 * S, 5 * S] and reasons == ["motion"]
+
+
+def test_other_rules_take_over_what_was_kept() -> None:
+    before = selector()
+    run(before, [(S, pose(0.0), 5.0), (2 * S, pose(1.0), 5.0)])
+    coarse = selector(min_translation=2.0)
+    coarse.take_over(before)
+    kept, reasons = run(coarse, [(2 * S, pose(1.0), 5.0), (3 * S, pose(2.5), 5.0), (4 * S, pose(3.1), 5.0)])
+    assert kept == [4 * S] and reasons == ["duplicate", "motion"]

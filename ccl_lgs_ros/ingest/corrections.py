@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.errors import TransformError
 from ccl_lgs_ros.geometry import interpolate_rigid, invert_rigid, rigid, rotation_angle, rotation_from_quat
 from ccl_lgs_ros.ingest.records import PathRecord
-from ccl_lgs_ros.ingest.transforms import SQUARED_NORM_TOLERANCE, TransformBuffer
+from ccl_lgs_ros.ingest.transforms import MAX_DISTANCE, SQUARED_NORM_TOLERANCE, TransformBuffer
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class PathCorrector:
     def _read(self, path: PathRecord) -> dict[int, Pose]:
         """World_from_body by stamp, in the order of the stamps."""
         is_unit = np.abs((path.quats**2).sum(axis=1) - 1.0) < SQUARED_NORM_TOLERANCE  # false for NaN too
-        is_good = is_unit & np.isfinite(path.translations).all(axis=1) & (path.stamps_ns > 0)
+        is_good = is_unit & (np.abs(path.translations) <= MAX_DISTANCE).all(axis=1) & (path.stamps_ns > 0)
         if not is_good.all():
             self._warn_once(
                 f"has poses without a stamp or that are not rigid ({int((~is_good).sum())}); they are left out"

@@ -2,6 +2,7 @@
 """Tells others of the keyframes that were stored: `keyframe`, `keyframe_path` and `keyframe_markers`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +38,17 @@ class Announcer:
 
     def announce(self, camera_frames: Mapping[str, str]) -> None:
         """Send the keyframes that were stored since the last call; frames are by the cameras' names."""
-        for keyframe in self._store.take_new():
+        for stored in self._store.take_new():
+            entry = self._store.entries[stored.id]
+            keyframe = replace(stored, world_from_camera=entry.world_from_camera)
             message = keyframe_message(
                 keyframe,
                 self._pose_before(keyframe),
                 map_frame=self._map_frame,
                 camera_frame=camera_frames.get(keyframe.camera_name, ""),
                 map_path=str(self._directory.path.resolve()),
-                uri=f"{self._directory.keyframes_path.name}/{self._store.entries[keyframe.id].image_name}",
+                uri=f"{self._directory.keyframes_path.name}/{entry.image_name}",
+                pose_revision=entry.revision,
             )
             self._keyframes.publish(message)
 

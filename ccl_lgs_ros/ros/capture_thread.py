@@ -103,6 +103,15 @@ class CaptureThread(threading.Thread, ABC):
         """The optical frames of the cameras that sent images, by name."""
         return self.capture.camera_frames if self.capture else {}
 
+    def use(self, config: MapConfig) -> None:
+        """Choose and decode by other options from now on; raises ConfigError where they contradict each other."""
+        if self.capture is not None:
+            self.capture.use(config)
+
+    def reset(self) -> bool:
+        """Listen as if nothing had come yet, keyframes apart; whether that is possible."""
+        return False
+
     def take_next(self) -> None:
         """Keep the next image whatever it shows."""
         if self.capture is not None:
@@ -141,6 +150,12 @@ class LiveCapture(CaptureThread):
         if not (self.is_paused and isinstance(record, ImageRecord)):
             self._live.add(record)
 
+    def reset(self) -> bool:
+        """Forget what waits and all counts."""
+        self._live.reset()
+        self.error = ""
+        return True
+
     def run(self) -> None:
         """The thread's work."""
         while not self._stop_asked.wait(PERIOD):
@@ -175,6 +190,11 @@ class BagCapture(CaptureThread):
         super().__init__(store, None)
         self.num_total = 0
         self._config, self._bag_path, self._topics = config, bag_path, topics
+
+    def use(self, config: MapConfig) -> None:
+        """Choose and decode by other options from now on."""
+        self._config = config
+        super().use(config)
 
     def add(self, record: Record) -> None:
         """Live messages are not looked at while a recording is read."""

@@ -4,6 +4,7 @@
 This is where quaternions become xyzw and where the centre of the top-left pixel becomes (0, 0), as ROS has both.
 """
 
+from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -121,7 +122,7 @@ def image_message(pixels: NDArray[Any], header: Header) -> Image:
     message = Image(
         header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encodings[kind], step=pixels.strides[0]
     )
-    message.data = pixels.tobytes()
+    message.data = array("B", pixels.tobytes())  # from bytes alone, rclpy would look at each
     return message
 
 
@@ -133,12 +134,14 @@ def keyframe_message(
     camera_frame: str,
     map_path: str,
     uri: str,
+    pose_revision: int = 0,
 ) -> KeyframeMessage:
     """What a keyframe is and where it lies.
 
     Args:
         previous: world_from_camera [4, 4] of the keyframe before it, None for the first.
         uri: of the colour image, relative to map_path.
+        pose_revision: how often its pose was corrected.
     """
     header = header_message(keyframe.stamp_ns, camera_frame)
     step = np.eye(4) if previous is None else invert_rigid(previous) @ keyframe.world_from_camera
@@ -149,6 +152,7 @@ def keyframe_message(
         camera=keyframe.camera_name,
         map_frame=map_frame,
         world_from_camera=pose_message(keyframe.world_from_camera),
+        pose_revision=pose_revision,
         camera_info=camera_info_message(keyframe.camera, header),
         has_depth=keyframe.depth is not None,
         depth_valid_ratio=known,

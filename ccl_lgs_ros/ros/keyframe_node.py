@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Listens to posed cameras and stores the images worth keeping in the map directory. Never loads torch.
 
-Publishes `keyframe`, `keyframe_path`, `keyframe_markers` and `status`; serves `~/capture_now` and `~/pause_capture`.
-What it listens to is in subscriptions.py, what it does with it in capture_thread.py, what it tells in announcer.py and
-capture_report.py.
+Publishes `keyframe`, `keyframe_path`, `keyframe_markers` and `status`; serves `~/capture_now`, `~/pause_capture` and
+`~/reset`, which forgets what waits and the counts, never a keyframe: a new map is a new `map_path`. What it listens to
+is in subscriptions.py, what it does with it in capture_thread.py, what it tells in announcer.py and capture_report.py.
 """
 
 import sys
@@ -23,7 +23,8 @@ from ccl_lgs_ros.ros.capture_thread import AnnouncingStore, BagCapture, BagTopic
 from ccl_lgs_ros.ros.cv_bridge_decoder import choose_colour_decoder
 from ccl_lgs_ros.ros.guards import guarded, guarded_service
 from ccl_lgs_ros.ros.keyframe_options import KeyframeNodeOptions
-from ccl_lgs_ros.ros.parameters import declare_options, warn_of_unknown
+from ccl_lgs_ros.ros.keyframe_sender import KeyframeSender
+from ccl_lgs_ros.ros.parameters import declare_options, on_change, warn_of_unknown
 from ccl_lgs_ros.ros.silence import SilenceWatch
 from ccl_lgs_ros.ros.spinning import every, run_node
 from ccl_lgs_ros.ros.status import StatusPublisher
@@ -32,6 +33,19 @@ from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 
 GROUPS = ("frames.", "ingest.", "keyframes.")
+CHANGEABLE = (
+    "keyframes.min_translation",
+    "keyframes.min_rotation",
+    "keyframes.min_interval",
+    "keyframes.max_interval",
+    "keyframes.min_sharpness",
+    "keyframes.max_speed",
+    "keyframes.max_count",
+    "keyframes.overflow",
+    "ingest.depth_min",
+    "ingest.depth_max",
+    "ingest.depth_min_valid_ratio",
+)
 TICK = 0.1  # seconds
 TRAIL_PERIOD = 1.0  # seconds
 STOP_TIMEOUT = 3.5  # seconds that the last keyframes may take on the way out
@@ -43,7 +57,7 @@ class KeyframeNode(Node):
     def __init__(self) -> None:
         super().__init__("keyframe_node")
         self.options = declare_options(self, KeyframeNodeOptions())
-        self.config = declare_options(self, MapConfig(), groups=GROUPS)
+        self.config = declare_options(self, MapConfig(), changeable=CHANGEABLE, groups=GROUPS)
         self.options = of_played_bag(self.options, self.config)
         self.cameras = declare_cameras(self, self.options, self.config.frames.camera_frame)
         warn_of_unknown(self, self._parameters)
@@ -54,9 +68,11 @@ class KeyframeNode(Node):
         self.subscriptions_to: Subscriptions | None = None
         self.capture = self._create_capture()
         self._silence = SilenceWatch(self, self.subscriptions_to.inputs if self.subscriptions_to else ())
+        self._sender = self._create_sender()
         self._create_services()
         every(self, TICK, guarded(self.get_logger(), "tick", self._tick))
         every(self, TRAIL_PERIOD, guarded(self.get_logger(), "path", self._announcer.trail.publish))
+        on_change(self, lambda: self.config, self._use)
         self.capture.start()
         self.get_logger().info(f"map {self.directory.path}: {len(self.store)} keyframes; {self._source}")
 
@@ -65,6 +81,8 @@ class KeyframeNode(Node):
         if not self.capture.stop(STOP_TIMEOUT):
             self.get_logger().warning("the last images were not decided in time; the keyframes stored before are safe")
         self._announcer.announce(self.capture.camera_frames)
+        if self._sender is not None:
+            self._sender.close()
         self.store.store.close()
         self.directory.release()
 
@@ -91,10 +109,15 @@ class KeyframeNode(Node):
         self.subscriptions_to = Subscriptions(self, o, self.config, self.cameras, capture.add)
         return capture
 
+    def _create_sender(self) -> KeyframeSender | None:
+        is_sent = self.options.keyframe_transport == "topic"
+        return KeyframeSender(self, self.store.store, self.directory.map_id) if is_sent else None
+
     def _create_services(self) -> None:
         for kind, name, work in (
             (Trigger, "capture_now", self._capture_now),
             (SetBool, "pause_capture", self._pause_capture),
+            (Trigger, "reset", self._reset),
         ):
             self.create_service(kind, f"~/{name}", guarded_service(self.get_logger(), name, work))
 
@@ -103,13 +126,27 @@ class KeyframeNode(Node):
             self.subscriptions_to.look()
         self._announcer.announce(self.capture.camera_frames)
         self._silence.check(self.capture)
+        report = report_of(self.capture, waiting_for=f"opening {self.options.bag_path}")
         self._status.publish(
             self.config.frames.map_frame,
             map_id=self.directory.map_id,
             map_version=self.directory.newest_version(),
             map_path=str(self.directory.path.resolve()),
-            **report_of(self.capture, waiting_for=f"opening {self.options.bag_path}"),
+            **(self._sender.add_to(report) if self._sender is not None else report),
         )
+
+    def _use(self, config: MapConfig) -> None:
+        self.capture.use(config)
+        self.config = config
+
+    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self.capture.reset()
+        response.message = (
+            f"images and transforms that wait and all counts are forgotten; the {len(self.store)} stored keyframes stay"
+            if response.success
+            else "a recording is read from its beginning to its end; start the node again to read it anew"
+        )
+        return response
 
     def _capture_now(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.capture.take_next()

@@ -30,12 +30,28 @@ class FakeCamera:
         client: of the test.
         qos: of images and camera_info.
         labels: the topic of label images; '' = none.
+        below: what its topics begin with, such as front/.
+        frame: the optical frame as tf has it.
+        named: the frame as the images have it; None = the same.
+        has_depth: whether it publishes depth.
     """
 
-    def __init__(self, client: Any, qos: Any, *, is_awaited: bool = True, labels: str = "") -> None:
-        self._images = client.publisher(Image, "image", qos, is_awaited=is_awaited)
-        self._infos = client.publisher(CameraInfo, "camera_info", qos, is_awaited=is_awaited)
-        self._depths = client.publisher(Image, "depth", qos, is_awaited=is_awaited)
+    def __init__(
+        self,
+        client: Any,
+        qos: Any,
+        *,
+        is_awaited: bool = True,
+        labels: str = "",
+        below: str = "",
+        frame: str = FRAME,
+        named: str | None = None,
+        has_depth: bool = True,
+    ) -> None:
+        self._frame, self._named = frame, frame if named is None else named
+        self._images = client.publisher(Image, f"{below}image", qos, is_awaited=is_awaited)
+        self._infos = client.publisher(CameraInfo, f"{below}camera_info", qos, is_awaited=is_awaited)
+        self._depths = client.publisher(Image, f"{below}depth", qos, is_awaited=is_awaited) if has_depth else None
         self._labels = client.publisher(Image, labels, qos, is_awaited=is_awaited) if labels else None
         self._tf = client.publisher(TFMessage, "/tf", is_awaited=is_awaited)
         self._wall = wall()
@@ -48,11 +64,12 @@ class FakeCamera:
         """One image and all that belongs to it, a step further on."""
         self.stamp_ns += PERIOD_NS
         self.step += moves
-        header = Header(stamp=stamp(self.stamp_ns), frame_id=FRAME)
+        header = Header(stamp=stamp(self.stamp_ns), frame_id=self._named)
         if tf:
             self.send_tf()
         self._infos.publish(info(header))
-        self._depths.publish(raw(depth if depth is not None else plane(), "32FC1", header))
+        if self._depths is not None:
+            self._depths.publish(raw(depth if depth is not None else plane(), "32FC1", header))
         if self._labels is not None:
             self._labels.publish(raw(self.labels(), "16UC1", header))
         if image is None:
@@ -66,7 +83,7 @@ class FakeCamera:
 
     def send_tf(self) -> None:
         """Where the camera is at the last image."""
-        self._tf.publish(TFMessage(transforms=[transform(self.stamp_ns, self.step * STEP)]))
+        self._tf.publish(TFMessage(transforms=[transform(self.stamp_ns, self.step * STEP, self._frame)]))
 
     def picture(self) -> NDArray[np.uint8]:
         """What the camera sees now."""
@@ -107,9 +124,9 @@ def info(header: Header) -> CameraInfo:
     return message
 
 
-def transform(stamp_ns: int, x: float) -> TransformStamped:
+def transform(stamp_ns: int, x: float, frame: str = FRAME) -> TransformStamped:
     """The camera's place, looking along z of the map."""
-    message = TransformStamped(header=Header(stamp=stamp(stamp_ns), frame_id="map"), child_frame_id=FRAME)
+    message = TransformStamped(header=Header(stamp=stamp(stamp_ns), frame_id="map"), child_frame_id=frame)
     message.transform.translation.x = x
     message.transform.rotation.w = 1.0
     return message
