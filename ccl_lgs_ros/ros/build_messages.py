@@ -5,11 +5,19 @@ from ccl_lgs_ros.action import BuildMap
 from ccl_lgs_ros.ros.worker_messages import Build, Finished, Report
 
 STAGE_SPANS = {  # where each stage lies in the progress of a whole build
-    "keyframes": (0.0, 0.4),
+    "corrections": (0.0, 0.1),
+    "keyframes": (0.1, 0.38),
+    "changes": (0.38, 0.4),
     "carve": (0.4, 0.45),
     "fill": (0.45, 0.5),
-    "optimize": (0.5, 0.8),
-    "register": (0.8, 1.0),
+    "optimize": (0.5, 0.75),
+    "score": (0.75, 0.77),
+    "associate": (0.77, 0.83),
+    "track": (0.83, 0.87),
+    "codebook": (0.87, 0.9),
+    "distill": (0.9, 0.96),
+    "register": (0.96, 0.98),
+    "decode": (0.98, 1.0),
 }
 
 

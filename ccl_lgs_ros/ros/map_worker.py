@@ -8,12 +8,14 @@ import logging
 import time
 
 from ccl_lgs_ros.config import MapConfig, updated
-from ccl_lgs_ros.errors import Cancelled, CclLgsError, MapError, MissingDependencyError
+from ccl_lgs_ros.errors import Cancelled, CclLgsError, MapError
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.ros.guards import sentence
 from ccl_lgs_ros.ros.status import peak_memory
 from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox
+from ccl_lgs_ros.ros.worker_memory import is_out_of_memory, leaner, release_memory
 from ccl_lgs_ros.ros.worker_messages import Build, Finished, Report, Reset, Save, Settings
+from ccl_lgs_ros.ros.worker_results import built, failed, fields_of, num_keyframes_of
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_copy import copy_map, copy_splat
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_PERIOD = 0.3  # seconds between looks for new keyframes
 REPORT_PERIOD = 0.2  # seconds between reports of one stage
+PAUSE_PERIOD = 0.05  # seconds between looks whether a pause is over
 RETRY_PERIOD = 30.0  # seconds before work that failed is tried again without being asked to
 QUIET = 1.0  # seconds without a new keyframe after which what there is is published
 
@@ -34,14 +37,15 @@ class MapWorker:
     """A map session and what it is to do next.
 
     Args:
-        settings: what the node was configured to.
         inbox: commands from the node.
         outbox: to the node.
     """
 
-    def __init__(self, settings: Settings, inbox: Inbox, outbox: Outbox) -> None:
-        self.settings, self.inbox, self.outbox = settings, inbox, outbox
+    def __init__(self, inbox: Inbox, outbox: Outbox) -> None:
+        self.inbox, self.outbox = inbox, outbox
+        settings = self.settings
         self.config = updated(MapConfig(), settings.options)
+        self.is_lean = False  # memory ran out and the options were cut down
         self.directory = MapDirectory.open_or_create(settings.map_path)
         self.directory.lock("snapshots")
         self.store = KeyframeStore(self.directory)
@@ -57,21 +61,28 @@ class MapWorker:
         self._num_refined = self._num_published if is_refined else 0
         self._last_new = self._published_at = time.monotonic()
 
+    @property
+    def settings(self) -> Settings:
+        """What the node was configured to, as it is now."""
+        return self.inbox.settings
+
     def run(self) -> None:
         """Work until told to stop."""
         while not self.inbox.is_stopped:
             job = self.inbox.next_job(LOOK_PERIOD)
             if job is not None:
                 self._do(job)
-            elif time.monotonic() >= self._retry_at:
+            elif time.monotonic() >= self._retry_at and not self.settings.is_paused:
                 self._work_unasked()
+            else:
+                self.report_rest()
         if self._is_dirty:
             self._publish()
 
     @property
     def _num_published(self) -> int:
         """Keyframes that the published map was made from."""
-        return int(self.published.info.get("keyframes", 0)) if self.published else 0  # type: ignore[call-overload]
+        return num_keyframes_of(self.published)
 
     @property
     def _is_dirty(self) -> bool:
@@ -84,7 +95,8 @@ class MapWorker:
         except Cancelled:
             pass
         except Exception as error:
-            self._broke(error)
+            if not self._cut_down(error):
+                self._broke(error)
         self.report_rest()
 
     def _live(self) -> None:
@@ -119,14 +131,36 @@ class MapWorker:
 
     def _do(self, job: Job) -> None:
         self.job, self.is_out_of_time = job, False
-        try:
-            work = {Build: self._build, Save: self._save, Reset: self._reset}[type(job)]
-            finished = work(job)  # type: ignore[operator]
-        except Exception as error:
-            finished = self._failed(job, error)
+        finished = self._tried(job) or self._tried(job)
+        assert finished is not None  # options are cut down once
         self.job, self.ends_at = None, 0.0
         self.outbox.send(finished)
         self.report_rest()
+
+    def _tried(self, job: Job) -> Finished | None:
+        """The end of a job, good or bad; None where memory ran out and another try needs less."""
+        work = {Build: self._build, Save: self._save, Reset: self._reset}[type(job)]
+        try:
+            return work(job)  # type: ignore[operator]
+        except Exception as error:
+            return None if self._cut_down(error) else self._failed(job, error)
+
+    def _failed(self, job: Job, error: Exception) -> Finished:
+        self._broke(error)
+        release_memory()
+        return failed(job, error, self._fields())
+
+    def _cut_down(self, error: Exception) -> bool:
+        """Make the options smaller if memory ran out for the first time; whether that was done."""
+        if self.is_lean or not is_out_of_memory(error):
+            return False
+        self.session, self.is_lean = None, True
+        self.config = leaner(self.config)
+        error.__traceback__ = None  # it holds on to what filled the memory
+        release_memory()
+        width = self.config.gaussians.image_width
+        logger.warning("out of memory (%s): going on at gaussians.image_width=%s", sentence(error), width)
+        return True
 
     def _build(self, job: Build) -> Finished:
         began = time.monotonic()
@@ -142,6 +176,8 @@ class MapWorker:
         try:
             session = self._session()
             session.catch_up(self.store)
+            if self._is_dirty:
+                self._publish()  # so that there is a map to use whatever becomes of the rest
             if job.refine:
                 iterations = self.config.gaussians.iterations if job.iterations < 0 else job.iterations
                 self._refine(session, iterations, max(self.ends_at - time.monotonic(), 0.1) if self.ends_at else 0.0)
@@ -152,10 +188,7 @@ class MapWorker:
                 self._publish()
         code = "CANCELED" if is_cancelled else "TIMEOUT" if self._is_late(time.monotonic()) else "OK"
         fields = {**self._fields(), "duration": time.monotonic() - began}
-        begin = {"OK": "built", "TIMEOUT": "the time was up; there is", "CANCELED": "canceled; there is"}[code]
-        message = f"{begin} version {fields['map_version']} of the map, from {fields['num_keyframes']} keyframes"
-        is_partial = code != "OK" and fields["map_version"] > 0
-        return Finished(job=job.job, error_code=code, message=message, partial=is_partial, fields=fields)
+        return built(job, code, fields, is_lean=self.is_lean)
 
     def _save(self, job: Save) -> Finished:
         if self._is_dirty:
@@ -206,33 +239,35 @@ class MapWorker:
         self.error, self._retry_at = sentence(error), time.monotonic() + RETRY_PERIOD
         logger.error("%s", self.error, exc_info=error if not isinstance(error, CclLgsError) else None)
 
-    def _failed(self, job: Job, error: Exception) -> Finished:
-        codes = {MissingDependencyError: "MODEL_MISSING", MapError: "SAVE_FAILED", MemoryError: "OUT_OF_MEMORY"}
-        code = next((name for kind, name in codes.items() if isinstance(error, kind)), "INTERNAL")
-        if "out of memory" in str(error).lower():
-            code = "OUT_OF_MEMORY"
-        self._broke(error)
-        return Finished(job=job.job, error_code=code, message=sentence(error), fields=self._fields())
-
     def progress(self, stage: str, done: int, total: int, **figures: float) -> None:
         """Report to the node, and stop the work where it asks for that."""
         now = time.monotonic()
         if self._is_late(now) and stage == "keyframes":  # refine keeps time by itself and then votes to the end
             self.is_out_of_time = True
-        is_unwanted = self.inbox.is_cancelled(self.job.job) if self.job else self.inbox.has_job
-        if self.inbox.is_stopped or self.is_out_of_time or is_unwanted:
-            raise Cancelled
+        self._stop_if_unwanted()
+        while self.settings.is_paused:
+            if time.monotonic() - self._reported_at > REPORT_PERIOD:
+                self._report("paused", stage=stage, done=done, total=total)
+            time.sleep(PAUSE_PERIOD)
+            self._stop_if_unwanted()
         if stage != self._stage or now - self._reported_at > REPORT_PERIOD:
             self.error = ""
             state = "collecting" if stage == "keyframes" and self.job is None else "training"
             shown = {name: figures[name] for name in ("loss", "psnr") if name in figures}
             self._report(state, stage=stage, done=done, total=total, **shown)
 
+    def _stop_if_unwanted(self) -> None:
+        is_unwanted = self.inbox.is_cancelled(self.job.job) if self.job else self.inbox.has_job
+        if self.inbox.is_stopped or self.is_out_of_time or is_unwanted:
+            raise Cancelled
+
     def report_rest(self) -> None:
         """What state the map is in while nothing is worked on."""
         if time.monotonic() - self._reported_at < REPORT_PERIOD:
             return
-        if self.error:
+        if self.settings.is_paused:
+            self._report("paused", message="training is paused; ~/pause_training with false goes on")
+        elif self.error:
             self._report("error", message=self.error)
         elif self.published is not None:
             self._report("ready")
@@ -245,6 +280,7 @@ class MapWorker:
         session = self.session
         num_gaussians = len(session.gaussians) if session else known["num_gaussians"]
         more = {"num_gaussians": num_gaussians, "num_keyframes": session.num_added if session else self._num_published}
+        more["num_published"] = self._num_published
         job = self.job.job if self.job else 0
         self.outbox.send(
             Report(
@@ -259,16 +295,4 @@ class MapWorker:
         )
 
     def _fields(self) -> dict:
-        """Figures of the published map, named as in the messages."""
-        held_out = self.published.info.get("held_out") if self.published else None
-        psnr = held_out.get("psnr") if isinstance(held_out, dict) else None
-        levels = self.published.levels.values() if self.published else ()
-        return {
-            "map_path": str(self.directory.path.resolve()),
-            "map_version": self.published.version if self.published else self.directory.newest_version(),
-            "num_keyframes": self._num_published,
-            "num_gaussians": len(self.published.gaussians) if self.published else 0,
-            "codebook_size": sum(len(level.codebook) for level in levels),
-            "psnr": float("nan") if psnr is None else float(psnr),
-            "peak_memory": peak_memory(),
-        }
+        return fields_of(self.directory, self.published)

@@ -13,6 +13,7 @@ from ccl_lgs_ros.ros.worker_process import WorkerProcess
 
 FIRST_BACKOFF = 1.0  # seconds before a worker that ended is started again
 MAX_BACKOFF = 60.0  # seconds
+CANCEL_TIMEOUT = 3.5  # seconds that the worker may take to come to a safe point and publish
 STEADY = 60.0  # seconds of life after which a worker counts as sound again
 
 
@@ -26,10 +27,11 @@ class Supervisor:
 
     def __init__(self, settings: Settings, log: Callable[[int, str], None]) -> None:
         self.settings = settings
-        self.report = Report(state="waiting", message="the worker is starting")
+        self.report = Report(state="starting", message="the worker is starting")
         self._log = log
         self._numbers = itertools.count(1)
         self._ends: dict[int, Callable[[Finished], None]] = {}
+        self._cancel_by: dict[int, float] = {}  # job -> time.monotonic by which it must have stopped
         self._backoff, self._restart_at = FIRST_BACKOFF, 0.0
         self._begin()
 
@@ -53,9 +55,19 @@ class Supervisor:
         self._worker.send(replace(job, job=number))
         return number
 
-    def cancel(self, number: int) -> None:
-        """Stop a job at its next safe point; its end is told as any other."""
+    def change(self, settings: Settings) -> None:
+        """Other settings for the worker that runs and for those that come after it."""
+        self.settings = settings
         if self._worker is not None:
+            self._worker.send(settings)
+
+    def cancel(self, number: int) -> None:
+        """Stop a job at its next safe point; its end is told as any other.
+
+        Where none comes in time, as in the middle of somebody else's code, the worker is ended and a new one begun.
+        """
+        if self._worker is not None and number in self._ends:
+            self._cancel_by[number] = time.monotonic() + CANCEL_TIMEOUT
             self._worker.send(Cancel(job=number))
 
     def tick(self) -> None:
@@ -69,6 +81,8 @@ class Supervisor:
             self._hear(message)
         if not is_alive:
             self._lost()
+        elif any(time.monotonic() > ends_at for ends_at in self._cancel_by.values()):
+            self._end_cancelled()
         elif time.monotonic() - self._began_at > STEADY:
             self._backoff = FIRST_BACKOFF
 
@@ -91,7 +105,19 @@ class Supervisor:
         elif isinstance(message, Report):
             self.report = message
         elif isinstance(message, Finished) and message.job in self._ends:
+            self._cancel_by.pop(message.job, None)
             self._ends.pop(message.job)(message)
+
+    def _end_cancelled(self) -> None:
+        assert self._worker is not None
+        self._log(logging.WARNING, "the worker came to no safe point in time and is ended; the published map is safe")
+        self._worker.kill()
+        cancelled, self._cancel_by = set(self._cancel_by), {}
+        for number in cancelled:
+            self._ends.pop(number)(self._early_end(number, "CANCELED", "canceled in the middle of a stage"))
+        self._fail_all("the worker was ended because another job was canceled; ask again")
+        self.report = replace(self.report, stage="", job=0)
+        self._begin()
 
     def _lost(self) -> None:
         assert self._worker is not None
@@ -106,8 +132,15 @@ class Supervisor:
         self._fail_all(text)
 
     def _fail_all(self, text: str) -> None:
-        ends, self._ends = self._ends, {}
+        ends, self._ends, self._cancel_by = self._ends, {}, {}
         for number, ended in ends.items():
-            version = self.report.map_version
-            fields = {"map_version": version, "map_path": self.settings.map_path}
-            ended(Finished(job=number, error_code="INTERNAL", message=text, partial=version > 0, fields=fields))
+            ended(self._early_end(number, "INTERNAL", text))
+
+    def _early_end(self, number: int, error_code: str, text: str) -> Finished:
+        """The end of a job whose worker cannot tell it any more."""
+        report, version = self.report, self.report.map_version
+        fields = {"map_version": version, "map_path": self.settings.map_path}
+        if version:
+            text = f"{text}; there is version {version} of the map"
+            fields.update(num_keyframes=report.num_published, peak_memory=report.memory)
+        return Finished(job=number, error_code=error_code, message=text, partial=version > 0, fields=fields)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the map from stored keyframes. ROS runs in this process, the method in a worker process. Never loads torch.
 
-Serves the action `build_map` and the services `~/save_map`, `~/load_map` and `~/reset`; publishes `status`.
+Serves the action `build_map` and the services `~/save_map`, `~/load_map`, `~/reset` and `~/pause_training`; publishes
+`status`.
 """
 
 import logging
@@ -11,20 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.task import Future
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
-from ccl_lgs_ros.action import BuildMap
 from ccl_lgs_ros.config import MapConfig, options
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.msg import MapStatus
-from ccl_lgs_ros.ros.build_messages import build_of, feedback_of, result_of
+from ccl_lgs_ros.ros.build_action import BuildAction
 from ccl_lgs_ros.ros.guards import guarded, log_error, sentence
+from ccl_lgs_ros.ros.keyframe_receiver import KeyframeReceiver
 from ccl_lgs_ros.ros.lifecycle import AutostartNode
 from ccl_lgs_ros.ros.log_bridge import RosHandler
-from ccl_lgs_ros.ros.parameters import declare_options, warn_of_unknown
+from ccl_lgs_ros.ros.parameters import declare_options, on_change, warn_of_unknown
 from ccl_lgs_ros.ros.spinning import every, run_node
 from ccl_lgs_ros.ros.status import StatusPublisher
 from ccl_lgs_ros.ros.supervisor import Supervisor
@@ -34,6 +34,7 @@ from ccl_lgs_ros.srv import LoadMap, SaveMap
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 
+CHANGEABLE = ("train", "snapshot_period", "refine_idle", "refine_every", "min_keyframes")
 TICK = 0.1  # seconds
 STOP_TIMEOUT = 3.5  # seconds that the worker may take to publish what it has on the way out
 STATES = {
@@ -41,6 +42,7 @@ STATES = {
     "waiting": MapStatus.STATE_WAITING_FOR_DATA,
     "collecting": MapStatus.STATE_COLLECTING,
     "training": MapStatus.STATE_TRAINING,
+    "paused": MapStatus.STATE_PAUSED,
     "ready": MapStatus.STATE_READY,
     "error": MapStatus.STATE_ERROR,
 }
@@ -51,17 +53,15 @@ class TrainingNode(AutostartNode):
 
     def __init__(self) -> None:
         super().__init__("training_node")
-        self.options = declare_options(self, TrainingNodeOptions())
+        self.options = declare_options(self, TrainingNodeOptions(), changeable=CHANGEABLE)
         self.config = declare_options(self, MapConfig())
         warn_of_unknown(self, self._parameters)
         self.map_path = self.options.map_path
         self.train = self.options.train
         self.supervisor: Supervisor | None = None
-        self._goal: Any = None  # handle of the goal being worked on
-        self._goal_job = 0
-        self._progress = 0.0
-        self._is_cancel_sent = False
-        self._told: Report | None = None  # the newest report that became feedback
+        self.receiver: KeyframeReceiver | None = None
+        self._is_receiving = self.options.keyframe_transport == "topic"
+        self._is_paused = False
         self._log = RosHandler(self.get_logger())
         self._status = StatusPublisher(self)
         logger = self.get_logger()
@@ -71,25 +71,25 @@ class TrainingNode(AutostartNode):
             (SaveMap, "save_map", self._save_map),
             (LoadMap, "load_map", self._load_map),
             (Trigger, "reset", self._reset),
+            (SetBool, "pause_training", self._pause),
         ):
             self.create_service(kind, f"~/{name}", self._service(name, work), callback_group=waiting)
-        self._action = ActionServer(
-            self,
-            BuildMap,
-            "build_map",
-            execute_callback=self._build_map,
-            goal_callback=self._on_goal,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
-        )
+        self._action = BuildAction(self, lambda: self.supervisor, lambda: self._lack)
+        on_change(self, lambda: self.options, self._use)
         self.start(self.options.autostart)
 
     def activate(self) -> None:
-        """Start the worker."""
+        """Start the worker, and take over what another host sends."""
         MapDirectory.open_or_create(self.map_path)
+        if self._is_receiving:
+            self.receiver = KeyframeReceiver(self, self.map_path, self.config.keyframes.max_disk_gb)
         self.supervisor = Supervisor(self._settings(), self._log.log)
 
     def deactivate(self) -> None:
         """End the worker; what it has is published first."""
+        if self.receiver is not None:
+            self.receiver.close()
+            self.receiver = None
         if self.supervisor is None:
             return
         if not self.supervisor.stop(STOP_TIMEOUT):
@@ -108,14 +108,30 @@ class TrainingNode(AutostartNode):
             min_keyframes=o.min_keyframes,
             niceness=o.niceness,
             log_level=min(logging.getLogger("ccl_lgs_ros").level, logging.INFO),
+            is_paused=self._is_paused,
         )
+
+    def _use(self, changed: TrainingNodeOptions) -> None:
+        """Parameters were set while the node runs."""
+        if changed.train != self.options.train:
+            self.train = changed.train
+        self.options = changed
+        self._tell_settings()
+
+    def _tell_settings(self) -> None:
+        if self.supervisor is not None:
+            self.supervisor.change(self._settings())
+
+    @property
+    def _lack(self) -> str:
+        """Why there is no worker."""
+        return f"the node is not active; {self.error or 'activate it'}"
 
     def _tick(self) -> None:
         if self.supervisor is not None:
             self.supervisor.tick()
         report = self.supervisor.report if self.supervisor else None
-        if self._goal is not None:
-            self._follow_goal(report)
+        self._action.follow()
         self._publish_status(report)
 
     def _publish_status(self, report: Report | None) -> None:
@@ -127,7 +143,7 @@ class TrainingNode(AutostartNode):
             self.config.frames.map_frame,
             state=STATES[report.state],
             stage=report.stage,
-            message=report.message,
+            message=report.message or (self.receiver.trouble if self.receiver else ""),
             map_id=report.map_id,
             map_version=report.map_version,
             map_path=os.path.expanduser(self.map_path),
@@ -142,56 +158,6 @@ class TrainingNode(AutostartNode):
             codebook_size=report.codebook_size,
             memory=report.memory,
         )
-
-    def _on_goal(self, goal: BuildMap.Goal) -> GoalResponse:
-        if self._goal is not None:
-            self.get_logger().warning("a goal is refused: the map is being built for another; cancel that first")
-            return GoalResponse.REJECT
-        if self.supervisor is None:
-            self.get_logger().warning(f"a goal is refused: the node is not active; {self.error or 'activate it'}")
-            return GoalResponse.REJECT
-        self._goal = goal  # so that a second one is refused until this is executed
-        return GoalResponse.ACCEPT
-
-    async def _build_map(self, handle: Any) -> BuildMap.Result:
-        self._goal, self._progress, self._is_cancel_sent = handle, 0.0, False
-        ended: Future = Future()
-        try:
-            if self.supervisor is None:
-                raise MapError("the node is not active; activate it")
-            self._goal_job = self.supervisor.ask(
-                build_of(handle.request),
-                ended.set_result,
-            )
-            return self._result(handle, await ended)
-        except Exception as error:
-            log_error(self.get_logger(), "build_map", error)
-            handle.abort()
-            return BuildMap.Result(error_code=BuildMap.Result.INTERNAL, message=sentence(error))
-        finally:
-            self._goal = None
-
-    def _result(self, handle: Any, finished: Finished) -> BuildMap.Result:
-        end = {"OK": handle.succeed, "CANCELED": handle.canceled}.get(finished.error_code, handle.abort)
-        if finished.error_code == "CANCELED" and not handle.is_cancel_requested:
-            end = handle.abort
-        end()
-        return result_of(finished)
-
-    def _follow_goal(self, report: Report | None) -> None:
-        """Pass on a request to cancel, and what the worker says of the goal's job."""
-        handle = self._goal
-        if report is None or self.supervisor is None or not hasattr(handle, "publish_feedback"):
-            return
-        if handle.is_cancel_requested and not self._is_cancel_sent:
-            self._is_cancel_sent = True
-            self.supervisor.cancel(self._goal_job)
-        if report is self._told or report.job != self._goal_job or not report.stage:
-            return
-        self._told = report
-        feedback = feedback_of(report, self._progress)
-        self._progress = feedback.progress
-        handle.publish_feedback(feedback)
 
     def _service(self, what: str, work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """A coroutine callback whose exceptions become a failed response."""
@@ -210,7 +176,7 @@ class TrainingNode(AutostartNode):
     async def _done(self, job: Save | Reset) -> Finished:
         """The end of a job; raises MapError where it failed."""
         if self.supervisor is None:
-            raise MapError(self.error or "the node is not active; activate it")
+            raise MapError(self._lack)
         ended: Future = Future()
         self.supervisor.ask(job, ended.set_result)
         finished: Finished = await ended
@@ -238,22 +204,30 @@ class TrainingNode(AutostartNode):
         response.success, response.message = True, finished.message
         return response
 
+    async def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._is_paused = request.data
+        self._tell_settings()
+        response.success = True
+        response.message = "training is paused" if request.data else "training goes on"
+        return response
+
     async def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         path = os.path.expanduser(os.path.expandvars(request.path))
         directory = MapDirectory.open(path)
         store = KeyframeStore(directory)
-        if self._goal is not None:
+        if self._action.is_busy:
             raise MapError("the map is being built; cancel the goal of build_map first")
-        before = self.map_path, self.train
+        before = self.map_path, self.train, self._is_receiving
         is_active = self.supervisor is not None
         self.deactivate()
         self.map_path, self.train = path, request.resume_capture and self.options.train
+        self._is_receiving = request.resume_capture and self.options.keyframe_transport == "topic"
         if is_active:
-            self.supervisor = Supervisor(self._settings(), self._log.log)
+            self.activate()
             report = await self._first_report()
             if report.state == "error":
                 self.deactivate()
-                self.map_path, self.train = before
+                self.map_path, self.train, self._is_receiving = before
                 self.activate()
                 raise MapError(report.message)
             response.num_gaussians = report.num_gaussians

@@ -8,13 +8,19 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from ccl_lgs_ros.ros.log_bridge import text_of
-from ccl_lgs_ros.ros.worker_messages import Build, Cancel, Log, Reset, Save, Stop
+from ccl_lgs_ros.ros.worker_messages import Build, Cancel, Log, Reset, Save, Settings, Stop
 
 
 class Inbox:
-    """Commands from the node, read by a thread of its own; the node's end counts as a command to stop."""
+    """Commands from the node, read by a thread of its own; the node's end counts as a command to stop.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: to the node.
+        settings: what it has said already.
+    """
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self.settings = settings  # the newest
         self.is_stopped = False
         self._connection = connection
         self._jobs: deque[Build | Save | Reset] = deque()
@@ -47,6 +53,8 @@ class Inbox:
     def _take(self, message: object) -> None:
         if isinstance(message, Stop):
             self.is_stopped = True
+        elif isinstance(message, Settings):
+            self.settings = message
         elif isinstance(message, Cancel):
             self._cancelled.add(message.job)
         elif isinstance(message, (Build, Save, Reset)):

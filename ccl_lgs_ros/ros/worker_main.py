@@ -25,9 +25,9 @@ def main() -> int:
     root = logging.getLogger("ccl_lgs_ros")
     root.addHandler(handler)
     root.setLevel(settings.log_level)
-    inbox = Inbox(connection)
+    inbox = Inbox(connection, settings)
     try:
-        worker = MapWorker(settings, inbox, outbox)
+        worker = MapWorker(inbox, outbox)
         worker.report_rest()
         worker.run()
     except (BrokenPipeError, EOFError):

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The first thing that a worker is told."""
+    """The first thing that a worker is told, and again when some of it changes: not options, path and niceness."""
 
     options: dict[str, Any]  # of MapConfig, by dotted name
     map_path: str
@@ -18,6 +18,7 @@ class Settings:
     min_keyframes: int
     niceness: int
     log_level: int
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class Log:
 class Report:
     """What the worker is doing."""
 
-    state: str  # waiting, collecting, training, ready, error
+    state: str  # starting, waiting, collecting, training, paused, ready, error
     stage: str = ""
     message: str = ""
     job: int = 0  # that the figures belong to; 0 = none
@@ -85,6 +86,7 @@ class Report:
     map_id: str = ""
     map_version: int = 0
     num_keyframes: int = 0  # in the map
+    num_published: int = 0  # in its newest version
     num_stored: int = 0  # in the store
     num_gaussians: int = 0
     codebook_size: int = 0

@@ -2,6 +2,7 @@
 """The node's end of a worker process: start, tell, listen, stop. Whatever the worker does, the node lives on."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -49,6 +50,8 @@ class WorkerProcess:
         code = self._process.poll()
         if code is None:
             return "is running"
+        if code == -signal.SIGKILL:
+            return "was killed by signal 9, as the system does where memory runs out"
         return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def send(self, message: Any) -> bool:
@@ -66,6 +69,12 @@ class WorkerProcess:
                 yield self._connection.recv()
         except (EOFError, OSError):
             self._connection.close()
+
+    def kill(self) -> None:
+        """End the process at once; what it has published is safe."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
 
     def stop(self, timeout: float) -> bool:
         """End the process, killing it where asking does not help; whether it ended by itself."""
