@@ -36,7 +36,7 @@ def test_files_inside_are_found(root: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../secret", "link/secret", "/etc/passwd", "a/../../secret", "", ".", "a\0b", "round", "pipe", "a", None, 3],
+    ["../secret", "link/secret", "/etc/passwd", "a/../../secret", "", ".", "a\0b", "round", "pipe", "a", 3],
 )
 def test_what_leads_out_of_a_map_or_is_no_file_is_refused(root: Path, name: object) -> None:
     with pytest.raises(MapError, match=root.name):

@@ -197,12 +197,12 @@ class MapDirectory:
     def _remove_old(self) -> None:
         """Forget all but the newest; who has one mapped keeps what it mapped.
 
-        Each is renamed first, so that a half-removed one is never taken for a snapshot.
+        Each is renamed first, so that a half-removed one is never taken for a snapshot, also after a power cut.
         """
         for version in self.versions()[:-KEPT_SNAPSHOTS]:
-            unwanted = self.snapshots_path / f"{TEMPORARY_PREFIX}old-{version}"
-            self.snapshot_path(version).rename(unwanted)
-            shutil.rmtree(unwanted, ignore_errors=True)
+            self.snapshot_path(version).rename(self.snapshots_path / f"{TEMPORARY_PREFIX}old-{version}")
+        sync_file(self.snapshots_path)
+        self._remove_unfinished()
 
 
 def _expanded(path: Path | str) -> Path:
