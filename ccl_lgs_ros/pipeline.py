@@ -264,7 +264,7 @@ class MapSession:
         )
         self.info.update(figures)
         self.geometry.replace(gaussians, torch.where(origin == NONE, NONE, kept[origin.clamp_min(0)]))
-        self.info.update(score_of(self.gaussians, views, self.parts, self.config))
+        self.info.update(score_of(self.gaussians, views, self.parts, self.config, self.progress))
 
     def _refine_language(self, seen: Recollection) -> None:
         gaussians = self.gaussians
@@ -280,7 +280,7 @@ class MapSession:
         if lifted is not gaussians:
             self.geometry.replace(lifted, torch.arange(len(gaussians)))
             views = StillTrue(self.working_size.source(seen.keyframes), seen.outdated)
-            self.info.update(score_of(self.gaussians, views, self.parts, self.config))
+            self.info.update(score_of(self.gaussians, views, self.parts, self.config, self.progress))
 
     def _checkpoint(self, name: str, work: str) -> FileCheckpoint:
         return FileCheckpoint(self.directory.path / "work" / f"{name}.safetensors", work)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.gaussians.optimize import is_held_out, optimized, psnr_report
 from ccl_lgs_ros.parts import Parts
-from ccl_lgs_ros.protocols import Checkpoint, KeyframeSource, Progress
+from ccl_lgs_ros.protocols import Checkpoint, KeyframeSource, Progress, no_progress
 from ccl_lgs_ros.storage.checkpoint import fingerprint
 from ccl_lgs_ros.structures import Gaussians
 
@@ -73,11 +73,13 @@ def refined_geometry(
     return found.gaussians, origin, {"optimize_seconds": round(time.monotonic() - began, 1)}
 
 
-def score_of(gaussians: Gaussians, views: KeyframeSource, parts: Parts, config: MapConfig) -> dict[str, object]:
+def score_of(
+    gaussians: Gaussians, views: KeyframeSource, parts: Parts, config: MapConfig, progress: Progress = no_progress
+) -> dict[str, object]:
     """How well the keyframes that were held out are shown, for the record; empty where none was."""
     held_out = [i for i in range(len(views)) if is_held_out(i, config.gaussians.holdout_every)]
     if not held_out:
         return {}
-    report = psnr_report(gaussians, views, parts.rasterizer, held_out)
+    report = psnr_report(gaussians, views, parts.rasterizer, held_out, progress)
     logger.info("held-out keyframes: %s", report)
     return {"held_out": report}

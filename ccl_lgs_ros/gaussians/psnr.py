@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Keyframe
-from ccl_lgs_ros.protocols import KeyframeSource, Rasterizer
+from ccl_lgs_ros.protocols import KeyframeSource, Progress, Rasterizer, no_progress
 from ccl_lgs_ros.structures import Gaussians
 
 SCORED_WIDTH = 320  # pixels
@@ -19,7 +19,11 @@ BEST_PSNR = 100.0  # decibels; what equal images get, so that means stay finite
 
 
 def psnr_report(
-    gaussians: Gaussians, keyframes: KeyframeSource, rasterizer: Rasterizer, indices: Sequence[int]
+    gaussians: Gaussians,
+    keyframes: KeyframeSource,
+    rasterizer: Rasterizer,
+    indices: Sequence[int],
+    progress: Progress = no_progress,
 ) -> dict[str, float]:
     """PSNR of the map at keyframes, each at a width of 320 pixels, over the pixels that the map covers.
 
@@ -29,7 +33,10 @@ def psnr_report(
         covered: share of the pixels whose rendered alpha exceeds 0.5.
         views: how many were scored.
     """
-    rows = [_of_view(gaussians, _at_scored_size(keyframes[index]), rasterizer) for index in indices]
+    rows = []
+    for done, index in enumerate(indices, start=1):
+        rows.append(_of_view(gaussians, _at_scored_size(keyframes[index]), rasterizer))
+        progress("score", done, len(indices))
     raw, affine, covered = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
     is_scored = np.isfinite(raw)
     return {

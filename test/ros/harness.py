@@ -69,6 +69,10 @@ class NodeProcess:
         return "".join(self._lines)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
@@ -106,6 +110,14 @@ class NodeProcess:
             except subprocess.TimeoutExpired:
                 continue
         raise AssertionError(f"{self.name} does not end:\n{self.output}")
+
+    def power_off(self) -> None:
+        """End it, and the processes that it has started, without a warning, as a power cut would."""
+        children = self.children()
+        self._process.kill()
+        self._process.wait()
+        for pid in children:
+            kill(pid)
 
     def close(self) -> None:
         """End it: signal, signal again, kill."""
