@@ -13,7 +13,7 @@ from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.msg import Keyframe as KeyframeMessage
 from ccl_lgs_ros.ros.capture_thread import AnnouncingStore
 from ccl_lgs_ros.ros.conversions import keyframe_message
-from ccl_lgs_ros.ros.qos import overridable
+from ccl_lgs_ros.ros.qos import with_overrides
 from ccl_lgs_ros.ros.trail import KeyframeTrail
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 
@@ -34,7 +34,7 @@ class Announcer:
         self.trail = KeyframeTrail(node, map_frame, store)
         self._store, self._directory, self._map_frame = store, directory, map_frame
         qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        self._keyframes = node.create_publisher(KeyframeMessage, "keyframe", qos, qos_overriding_options=overridable())
+        self._keyframes = node.create_publisher(KeyframeMessage, "keyframe", **with_overrides(qos))
 
     def announce(self, camera_frames: Mapping[str, str]) -> None:
         """Send the keyframes that were stored since the last call; frames are by the cameras' names."""

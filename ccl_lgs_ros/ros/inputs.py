@@ -11,7 +11,7 @@ from rclpy.qos import QoSProfile, qos_policy_name_from_kind
 
 from ccl_lgs_ros.ros.clock_check import check_clock
 from ccl_lgs_ros.ros.guards import guarded
-from ccl_lgs_ros.ros.qos import overridable
+from ccl_lgs_ros.ros.qos import with_overrides
 
 
 class Input:
@@ -73,9 +73,8 @@ class Input:
             kind,
             topic,
             guarded(self._node.get_logger(), f"a message on {topic}", self._take),
-            self._qos,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
-            qos_overriding_options=overridable(),
+            **with_overrides(self._qos),
         )
         self.topic = topic
 

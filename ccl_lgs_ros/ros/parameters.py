@@ -46,7 +46,7 @@ def declare_options(
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             said = " ".join(str(error).split())
             raise ConfigError(f"parameter '{prefix}{name}': {said}; {f.metadata['doc']}") from error
-        values[name] = parameter.value
+        values[name] = default if parameter.value is None else parameter.value  # as rcl reads an empty list
     return with_values(defaults, values)
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quality of service of our topics; `qos_overrides.*` parameters change it for each of them."""
 
+from copy import copy
+from typing import Any
+
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_profile_system_default
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
@@ -25,13 +28,16 @@ def sensor_qos(choice: str, depth: int = LIVE_DEPTH) -> QoSProfile:
     return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
+def with_overrides(qos: QoSProfile) -> dict[str, Any]:
+    """Arguments of create_publisher and create_subscription that let the user change the QoS of this one topic.
+
+    By the parameters `qos_overrides.<topic>.<publisher or subscription>.<policy>`. The profile is copied, as rclpy
+    writes what is overridden into the one that it is given.
+    """
+    kinds = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+    return {"qos_profile": copy(qos), "qos_overriding_options": QoSOverridingOptions(policy_kinds=kinds)}
+
+
 def overridable() -> QoSOverridingOptions:
-    """Lets the user set `qos_overrides.<topic>.<publisher or subscription>.<policy>`."""
-    return QoSOverridingOptions(
-        policy_kinds=(
-            QoSPolicyKind.HISTORY,
-            QoSPolicyKind.DEPTH,
-            QoSPolicyKind.RELIABILITY,
-            QoSPolicyKind.DURABILITY,
-        )
-    )
+    """As `with_overrides`, for a profile that nobody else uses."""
+    return QoSOverridingOptions.with_default_policies()

@@ -7,11 +7,12 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 
 from ccl_lgs_ros.msg import MapStatus
 from ccl_lgs_ros.ros.conversions import header_message
 from ccl_lgs_ros.ros.diagnostics import TOPIC, diagnostics_of
-from ccl_lgs_ros.ros.qos import LATCHED, overridable
+from ccl_lgs_ros.ros.qos import LATCHED, with_overrides
 
 PERIOD = 1.0  # seconds
 BYTES_PER_MAXRSS = 1024  # ru_maxrss counts kilobytes on Linux
@@ -23,8 +24,8 @@ class StatusPublisher:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._publisher = node.create_publisher(MapStatus, "status", LATCHED, qos_overriding_options=overridable())
-        self._diagnostics = node.create_publisher(DiagnosticArray, TOPIC, 10, qos_overriding_options=overridable())
+        self._publisher = node.create_publisher(MapStatus, "status", **with_overrides(LATCHED))
+        self._diagnostics = node.create_publisher(DiagnosticArray, TOPIC, **with_overrides(QoSProfile(depth=10)))
         self._sent_state: tuple[Any, ...] = ()
         self._sent_at = 0.0  # time.monotonic, as /clock may stand still
 

@@ -15,7 +15,7 @@ from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.geometry import transform_points
 from ccl_lgs_ros.ros.capture_thread import AnnouncingStore
 from ccl_lgs_ros.ros.conversions import header_message, path_message
-from ccl_lgs_ros.ros.qos import LATCHED, overridable
+from ccl_lgs_ros.ros.qos import LATCHED, with_overrides
 
 FRUSTUM_DEPTH = 0.15  # metres from a camera to the rectangle that stands for its image
 LINE_WIDTH = 0.006  # metres
@@ -34,10 +34,8 @@ class KeyframeTrail:
 
     def __init__(self, node: Node, frame_id: str, store: AnnouncingStore) -> None:
         self._node, self._frame_id, self._store = node, frame_id, store
-        self._path = node.create_publisher(Path, "keyframe_path", LATCHED, qos_overriding_options=overridable())
-        self._markers = node.create_publisher(
-            MarkerArray, "keyframe_markers", LATCHED, qos_overriding_options=overridable()
-        )
+        self._path = node.create_publisher(Path, "keyframe_path", **with_overrides(LATCHED))
+        self._markers = node.create_publisher(MarkerArray, "keyframe_markers", **with_overrides(LATCHED))
         self._sent: tuple[int, int] | None = None
         self._drawn: tuple[int, int] | None = None
 

@@ -21,6 +21,7 @@ PERIOD_NS = 100_000_000
 START_NS = 1_700_000_000_000_000_000
 FRAME = "camera_optical"
 SQUARE_PX = 44
+SETTLE = 0.3  # seconds: a subscription may learn of a publisher after the publisher knows of it, and miss what it sends
 
 
 class FakeCamera:
@@ -54,6 +55,8 @@ class FakeCamera:
         self._depths = client.publisher(Image, f"{below}depth", qos, is_awaited=is_awaited) if has_depth else None
         self._labels = client.publisher(Image, labels, qos, is_awaited=is_awaited) if labels else None
         self._tf = client.publisher(TFMessage, "/tf", is_awaited=is_awaited)
+        if is_awaited:
+            client.spin(SETTLE)
         self._wall = wall()
         self.step = 0
         self.stamp_ns = START_NS

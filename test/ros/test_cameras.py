@@ -81,7 +81,7 @@ def make_node(domain: int) -> Iterator:
 
 
 def test_no_names_are_one_camera_with_the_topics_of_the_node(make_node) -> None:
-    node = make_node("image_topic:=/rgb", "label_topic:=/labels")
+    node = make_node("image_topic:=/rgb", "label_topic:=/labels", "camera_names:=[]")
     cameras = declare_cameras(node, declare_options(node, KeyframeNodeOptions()), "eye")
     assert list(cameras) == [""]
     assert (cameras[""].image_topic, cameras[""].label_topic, cameras[""].camera_frame) == ("/rgb", "/labels", "eye")
