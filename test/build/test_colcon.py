@@ -12,14 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 PREFIX = Path(sys.prefix)
 PYTHON_FOLDER = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
-EXECUTABLES = ("ccl-lgs", "keyframe_node", "query_node", "training_node")
+EXECUTABLES = ("bag_player", "ccl-lgs", "demo_camera", "keyframe_node", "query_node", "training_node")
 SOURCES = ("action", "ccl_lgs_ros", "config", "launch", "msg", "rviz", "scripts", "srv")
 PROGRAM = """
 import sys
 from ccl_lgs_ros.action import BuildMap
 from ccl_lgs_ros.msg import Keyframe, MapStatus, SemanticGaussians, SemanticInstance
 from ccl_lgs_ros.srv import SemanticQuery
-from ccl_lgs_ros.ros import keyframe_node, query_node, training_node
+from ccl_lgs_ros.ros import bag_player, demo_camera, keyframe_node, query_node, training_node
 from ccl_lgs_ros.resources import resource
 from rclpy.serialization import deserialize_message, serialize_message
 answer = SemanticQuery.Response(instances=[SemanticInstance(id=7, level="wp")])
@@ -67,7 +67,7 @@ def install_space(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     return workspace / "install" / "ccl_lgs_ros"
 
 
-def test_nodes_and_messages_import_together_from_the_install_space(install_space: Path) -> None:
+def test_row_38_nodes_and_messages_import_together_from_the_install_space(install_space: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, install_space / PYTHON_FOLDER]
     done = run(command, install_space, environment(install_space))
     assert done.returncode == 0, done.stderr
