@@ -11,7 +11,7 @@ from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import Cancelled, CclLgsError, MapError
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.ros.guards import sentence
-from ccl_lgs_ros.ros.status import peak_memory
+from ccl_lgs_ros.ros.process_memory import peak_memory
 from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox
 from ccl_lgs_ros.ros.worker_memory import is_out_of_memory, leaner, release_memory
 from ccl_lgs_ros.ros.worker_messages import Build, Finished, Report, Reset, Save, Settings

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node is doing, told to whoever joins late: once a second and at every change of state."""
 
-import resource
 import time
 from typing import Any
 
@@ -12,10 +11,10 @@ from rclpy.qos import QoSProfile
 from ccl_lgs_ros.msg import MapStatus
 from ccl_lgs_ros.ros.conversions import header_message
 from ccl_lgs_ros.ros.diagnostics import TOPIC, diagnostics_of
+from ccl_lgs_ros.ros.process_memory import peak_memory
 from ccl_lgs_ros.ros.qos import LATCHED, with_overrides
 
 PERIOD = 1.0  # seconds
-BYTES_PER_MAXRSS = 1024  # ru_maxrss counts kilobytes on Linux
 UNKNOWN = float("nan")
 
 
@@ -41,8 +40,3 @@ class StatusPublisher:
         status = MapStatus(header=header, node=self._node.get_name(), **{**defaults, **fields})
         self._publisher.publish(status)
         self._diagnostics.publish(diagnostics_of(status, self._node.get_fully_qualified_name()))
-
-
-def peak_memory() -> int:
-    """The most bytes of memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_MAXRSS

@@ -3,7 +3,7 @@
 
 from ccl_lgs_ros.errors import MapError, MissingDependencyError
 from ccl_lgs_ros.ros.guards import sentence
-from ccl_lgs_ros.ros.status import peak_memory
+from ccl_lgs_ros.ros.process_memory import peak_memory
 from ccl_lgs_ros.ros.worker_memory import is_out_of_memory
 from ccl_lgs_ros.ros.worker_messages import Build, Finished, Reset, Save
 from ccl_lgs_ros.storage.map_directory import MapDirectory

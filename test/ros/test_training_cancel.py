@@ -90,7 +90,7 @@ def test_row_39_cancel_ends_every_stage_within_five_seconds(
     start(
         "training_node",
         map_path=keyframes,
-        **{**ON_DEMAND, "gaussians__iterations": 4, "codebook__iterations": 20, **options},
+        **{**ON_DEMAND, "gaussians__iterations": 4, **options},
     )
     seconds = {}
     for stage in stages:

@@ -19,6 +19,7 @@ TRAIN = {
     "gaussians__iterations": 10,
     "gaussians__image_width": 80,
     "gaussians__seed_stride": 1,
+    "codebook__iterations": 20,
     "rendering__rasterizer": "numba_cpu",
     "device": "cpu",
 }
