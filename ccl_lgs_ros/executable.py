@@ -15,10 +15,15 @@ def start(module: str) -> int | str:
     try:
         return import_module(module).main() or 0
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing in ("", "ccl_lgs_ros"):
-            raise
-        return (
-            f"{module} needs the Python package {missing}, which {sys.executable} does not have; activate the "
-            f"environment that has it, or install the list with: {sys.executable} -m pip install -r requirements.txt"
-        )
+        return advice(module, error)
+
+
+def advice(module: str, error: ModuleNotFoundError) -> str:
+    """One sentence: which package a module needs and how to get it; raises the error where it is none of others."""
+    missing = (error.name or "").partition(".")[0]
+    if missing in ("", "ccl_lgs_ros"):
+        raise error
+    return (
+        f"{module} needs the Python package {missing}, which {sys.executable} does not have; activate the "
+        f"environment that has it, or install the list with: {sys.executable} -m pip install -r requirements.txt"
+    )

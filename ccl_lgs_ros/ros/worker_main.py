@@ -8,7 +8,7 @@ import sys
 from multiprocessing.connection import Connection
 
 from ccl_lgs_ros.errors import CclLgsError
-from ccl_lgs_ros.ros.map_worker import MapWorker
+from ccl_lgs_ros.executable import advice
 from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox, SendingHandler
 from ccl_lgs_ros.ros.worker_messages import Report, Settings
 
@@ -27,11 +27,16 @@ def main() -> int:
     root.setLevel(settings.log_level)
     inbox = Inbox(connection, settings)
     try:
+        from ccl_lgs_ros.ros.map_worker import MapWorker  # imports torch
+
         worker = MapWorker(inbox, outbox)
         worker.report_rest()
         worker.run()
     except (BrokenPipeError, EOFError):
         return 0
+    except ModuleNotFoundError as error:
+        outbox.send(Report(state="error", message=advice("training_node", error)))
+        return 2
     except CclLgsError as error:
         outbox.send(Report(state="error", message=str(error)))
         return 2
