@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parcels cross a link that loses, repeats, delays and reorders, simulated in its own time: the same everywhere."""
 
-import heapq
-import itertools
 import random
 import zlib
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lossy_link import Link
 
 from ccl_lgs_ros.ros.piece_receiver import PieceReceiver
 from ccl_lgs_ros.ros.piece_sender import MAX_AHEAD, PIECE_BYTES, QUESTION_PERIOD, Confirmation, Piece, PieceSender
@@ -18,53 +15,6 @@ from ccl_lgs_ros.ros.piece_sender import MAX_AHEAD, PIECE_BYTES, QUESTION_PERIOD
 OVERHEAD = 100  # bytes of a message beside its piece
 STEP = 0.01  # seconds of simulated time
 STORE_TIME = 0.03  # seconds that the receiver's disk takes for a parcel
-
-
-@dataclass
-class Link:
-    """One direction.
-
-    Args:
-        random: decides on loss and delay.
-        loss: share of messages that is lost.
-        repeats: share that arrives twice.
-        delay: seconds.
-        jitter: seconds, at most, that are added at random.
-        rate: bytes per second.
-        room: bytes that may queue; more are lost.
-    """
-
-    random: random.Random
-    loss: float = 0.0
-    repeats: float = 0.0
-    delay: float = 0.01
-    jitter: float = 0.0
-    rate: float = 1e9
-    room: float = 1e9
-    sent: int = 0  # bytes
-    queue: float = 0.0  # seconds, the longest
-    _free_at: float = 0.0
-    _messages: list[Any] = field(default_factory=list)
-    _order: Any = field(default_factory=itertools.count)
-
-    def send(self, message: Any, size: int, now: float) -> None:
-        self.sent += size
-        waits = max(self._free_at - now, 0.0)
-        if waits * self.rate > self.room:
-            return
-        self._free_at = now + waits + size / self.rate
-        self.queue = max(self.queue, waits)
-        if self.random.random() < self.loss:
-            return
-        for _ in range(1 + (self.random.random() < self.repeats)):
-            at = self._free_at + self.delay + self.random.random() * self.jitter
-            heapq.heappush(self._messages, (at, next(self._order), message))
-
-    def arrived(self, now: float) -> list[Any]:
-        found = []
-        while self._messages and self._messages[0][0] <= now:
-            found.append(heapq.heappop(self._messages)[2])
-        return found
 
 
 class Transfer:

@@ -7,6 +7,7 @@ from ccl_lgs_ros.options import option
 from ccl_lgs_ros.ros.qos import CHOICES
 
 DEFAULT_MAP_PATH = "~/.ros/ccl_lgs/map"
+TRANSPORTS = ("shared", "topic")  # of keyframes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,4 +36,10 @@ class KeyframeNodeOptions:
         "direct reads the recording at the speed of mapping and loses nothing; play listens to the topics of the "
         "recording while another plays it.",
         choices=("direct", "play"),
+    )
+    keyframe_transport: str = option(
+        "shared",
+        "How keyframes reach the training node: shared = it reads this map directory; topic = they are also sent to a "
+        "training node on another host, which has keyframe_transport:=topic too.",
+        choices=TRANSPORTS,
     )

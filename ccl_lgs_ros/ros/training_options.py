@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from ccl_lgs_ros.options import option
-from ccl_lgs_ros.ros.keyframe_options import DEFAULT_MAP_PATH
+from ccl_lgs_ros.ros.keyframe_options import DEFAULT_MAP_PATH, TRANSPORTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,3 +19,9 @@ class TrainingNodeOptions:
     refine_every: int = option(100, "New keyframes after which to refine though more come; 0 = never.", low=0)
     min_keyframes: int = option(2, "Keyframes without which there is no map to build.", low=1)
     niceness: int = option(10, "How far the worker stands back for other processes, as in nice(1).", low=0, high=19)
+    keyframe_transport: str = option(
+        "shared",
+        "How keyframes come: shared = a keyframe node on this host writes them into map_path; topic = they are sent by "
+        "a keyframe node on another host, which has keyframe_transport:=topic too, and written into map_path here.",
+        choices=TRANSPORTS,
+    )
