@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.answers import Box
 
+ROUNDING = 1e-9  # metres
 STRAY_SHARE = 0.01  # of the points, at either end of each axis, that may lie outside the box
 
 
@@ -38,6 +39,18 @@ def is_inside(box: Box, points: NDArray[np.floating], margin: float = 0.0) -> ND
 def share_inside(box: Box, points: NDArray[np.floating], margin: float) -> float:
     """The share of points [n, 3] that lie in a box grown by a margin in metres on every side."""
     return float(np.count_nonzero(is_inside(box, points, margin)) / len(points))
+
+
+def overlap(box: Box, other: Box) -> bool:
+    """Whether two boxes have a point in common; touching counts.
+
+    They have none where a plane lies between them, and if any does, then one along the faces of either, or along an
+    edge of each (separating axis theorem).
+    """
+    edges = np.cross(box.rotation.T[:, None], other.rotation.T[None]).reshape(9, 3)  # 0 where edges are parallel
+    axes = np.concatenate([box.rotation.T, other.rotation.T, edges])
+    reach = np.abs(axes @ box.rotation) @ box.size + np.abs(axes @ other.rotation) @ other.size
+    return bool((np.abs(axes @ (other.center - box.center)) <= reach / 2.0 + ROUNDING).all())
 
 
 def level_axes(up: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -21,10 +21,18 @@ TEXT_HEIGHT = 0.08  # metres
 CENTROID_SIZE = 0.04  # metres
 
 
-def instance_messages(instances: Sequence[Instance], answer_from_world: NDArray[np.float64]) -> list[SemanticInstance]:
-    """The instances in the frame of the answer; index_offset counts their Gaussians in this order."""
+def instance_messages(
+    instances: Sequence[Instance],
+    answer_from_world: NDArray[np.float64],
+    listed: Sequence[Instance] | None = None,
+) -> list[SemanticInstance]:
+    """The instances in the frame of the answer; index_offset counts the Gaussians that are listed, in this order.
+
+    Args:
+        listed: the same instances with the Gaussians that are listed; all if not given.
+    """
     messages, offset = [], 0
-    for instance in instances:
+    for instance, shown in zip(instances, instances if listed is None else listed, strict=True):
         world_from_box = rigid(instance.box.rotation, instance.box.center)
         messages.append(
             SemanticInstance(
@@ -39,7 +47,7 @@ def instance_messages(instances: Sequence[Instance], answer_from_world: NDArray[
                 entry=int(instance.entry if instance.entry is not None else NONE),
             )
         )
-        offset += len(instance.gaussian_ids)
+        offset += len(shown.gaussian_ids)
     return messages
 
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,12 +13,13 @@ from std_msgs.msg import Header
 
 from ccl_lgs_ros.msg import SemanticGaussians
 from ccl_lgs_ros.ros.clouds import base_colors, cloud_message, packed_rgb
-from ccl_lgs_ros.structures import LEVELS, NONE, Gaussians, SemanticLevel, SemanticMap
+from ccl_lgs_ros.ros.vocabulary import COARSE_FIRST, label_of_gaussian, whole_level
+from ccl_lgs_ros.structures import NONE, Gaussians, SemanticMap
 
 GOLDEN = 0.6180339887498949  # of a turn between the hues of two tracks, so that neighbours differ
 GREY = 0.35  # of what has no track
-CHUNK = 20_000  # Gaussians in a message: 1.5 MB
-COARSE_FIRST = tuple(reversed(LEVELS))
+CHUNK = 20_000  # Gaussians in a message of semantic_gaussians: 1.5 MB
+BOOK_CHUNK = 125_000  # numbers of the codebooks in the same message: 0.5 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,38 +28,44 @@ class Look:
 
     max_points: int
     min_opacity: float = 0.1  # fainter Gaussians show next to nothing
+    label_of_track: NDArray[np.uint16] | None = None  # [T] of the whole level; None where there is no vocabulary
 
 
 def gaussian_cloud(semantic_map: SemanticMap, header: Header, look: Look) -> PointCloud2:
     """Centres x y z in metres with their colour rgb, evenly thinned to what a viewer can take."""
     shown = _shown(semantic_map.gaussians, look)
-    return _coloured(semantic_map.gaussians, shown, base_colors(semantic_map.gaussians.sh[shown]), header)
+    return cloud_message(
+        _coloured(semantic_map.gaussians, shown, base_colors(semantic_map.gaussians.sh[shown])), header
+    )
 
 
 def semantic_cloud(semantic_map: SemanticMap, header: Header, look: Look) -> PointCloud2:
-    """The same points in the colours of their tracks at the whole level; grey where there is no track."""
+    """The same points in the colours of their tracks at the whole level, grey where there is none, and their labels."""
     shown = _shown(semantic_map.gaussians, look)
-    level = _first_level(semantic_map)
+    level = whole_level(semantic_map)
     track = level.track_of_gaussian.numpy()[shown] if level else np.full(len(shown), NONE)
-    return _coloured(semantic_map.gaussians, shown, track_colors(track), header)
+    columns = _coloured(semantic_map.gaussians, shown, track_colors(track))
+    if level is not None and look.label_of_track is not None:
+        columns["label"] = label_of_gaussian(level, look.label_of_track)[shown]
+    return cloud_message(columns, header)
 
 
 def semantic_gaussians(semantic_map: SemanticMap, header: Header) -> Iterator[SemanticGaussians]:
-    """All Gaussians with their tracks, in chunks; the codebooks come with the first."""
+    """All Gaussians with their tracks and the codebooks, in chunks, so that no message is large."""
     names = [name for name in COARSE_FIRST if name in semantic_map.levels]
     books = [semantic_map.levels[name].codebook.entries.float().numpy() for name in names]
+    numbers = np.concatenate([np.zeros(0, np.float32), *(book.ravel() for book in books)]).astype(np.float32)
     count = len(semantic_map.gaussians)
-    starts = range(0, max(count, 1), CHUNK)
-    for index, start in enumerate(starts):
+    chunks = max(-(-count // CHUNK), -(-len(numbers) // BOOK_CHUNK), 1)
+    for index in range(chunks):
         message = SemanticGaussians(
             header=header, map_id=semantic_map.map_id, map_version=semantic_map.version, total_count=count,
-            chunk_index=index, chunk_count=len(starts), encoder=semantic_map.encoder, levels=names,
+            chunk_index=index, chunk_count=chunks, encoder=semantic_map.encoder, levels=names,
             codebook_sizes=[len(book) for book in books], codebook_dim=books[0].shape[1] if books else 0,
         )  # fmt: skip
-        message.cloud = cloud_message(_columns(semantic_map, names, slice(start, min(start + CHUNK, count))), header)
-        if index == 0:
-            for book in books:
-                message.codebooks.frombytes(np.ascontiguousarray(book).tobytes())
+        first = min(index * CHUNK, count)
+        message.cloud = cloud_message(_columns(semantic_map, names, slice(first, min(first + CHUNK, count))), header)
+        message.codebooks.frombytes(numbers[index * BOOK_CHUNK : (index + 1) * BOOK_CHUNK].tobytes())
         yield message
 
 
@@ -76,15 +84,9 @@ def _shown(gaussians: Gaussians, look: Look) -> NDArray[np.int64]:
     return solid[np.linspace(0, len(solid) - 1, look.max_points).astype(np.int64)]
 
 
-def _coloured(
-    gaussians: Gaussians, shown: NDArray[np.int64], colors: NDArray[np.float32], header: Header
-) -> PointCloud2:
+def _coloured(gaussians: Gaussians, shown: NDArray[np.int64], colors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     x, y, z = gaussians.means.detach().numpy()[shown].T
-    return cloud_message({"x": x, "y": y, "z": z, "rgb": packed_rgb(colors)}, header)
-
-
-def _first_level(semantic_map: SemanticMap) -> SemanticLevel | None:
-    return next((semantic_map.levels[name] for name in COARSE_FIRST if name in semantic_map.levels), None)
+    return {"x": x, "y": y, "z": z, "rgb": packed_rgb(colors)}
 
 
 def _columns(semantic_map: SemanticMap, names: list[str], rows: slice) -> dict[str, NDArray]:

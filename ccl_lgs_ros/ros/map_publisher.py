@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The map on topics: each new version as clouds where somebody looks, and whole on request."""
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
@@ -8,7 +10,7 @@ from sensor_msgs.msg import PointCloud2
 from ccl_lgs_ros.msg import SemanticGaussians
 from ccl_lgs_ros.ros.conversions import header_message
 from ccl_lgs_ros.ros.map_clouds import Look, gaussian_cloud, semantic_cloud, semantic_gaussians
-from ccl_lgs_ros.ros.status import LATCHED
+from ccl_lgs_ros.ros.qos import LATCHED, with_overrides
 from ccl_lgs_ros.structures import SemanticMap
 
 MAX_CHUNKS = 64  # that a late subscriber still gets
@@ -16,29 +18,32 @@ CLOUDS = {"gaussian_cloud": gaussian_cloud, "semantic_cloud": semantic_cloud}
 
 
 class MapPublisher:
-    """Publishes `gaussian_cloud`, `semantic_cloud` and `semantic_gaussians`.
+    """Publishes `gaussian_cloud`, `semantic_cloud` and `semantic_gaussians`; node is whose topics they are."""
 
-    Args:
-        node: whose topics they are.
-        max_points: of a cloud.
-    """
-
-    def __init__(self, node: Node, max_points: int) -> None:
-        self._node, self._look = node, Look(max_points=max_points)
-        self._clouds = {name: node.create_publisher(PointCloud2, name, LATCHED) for name in CLOUDS}
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._clouds = {name: node.create_publisher(PointCloud2, name, **with_overrides(LATCHED)) for name in CLOUDS}
         whole = QoSProfile(
             depth=MAX_CHUNKS, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
         )
-        self._whole = node.create_publisher(SemanticGaussians, "semantic_gaussians", whole)
-        self._sent: dict[str, tuple[str, int]] = {}  # map and version of what was sent last
+        self._whole = node.create_publisher(SemanticGaussians, "semantic_gaussians", **with_overrides(whole))
+        self._sent: dict[str, object] = {}  # map, version and look of what was sent last
 
-    def look(self, semantic_map: SemanticMap) -> None:
-        """Publish what somebody subscribes to and has not been sent of this version."""
+    def look(
+        self, semantic_map: SemanticMap, max_points: int, label_of_track: NDArray[np.uint16] | None = None
+    ) -> None:
+        """Publish what somebody subscribes to and has not been sent of this version.
+
+        Args:
+            max_points: of a cloud.
+            label_of_track: [T] of the whole level, where there is a vocabulary.
+        """
         name = (semantic_map.map_id, semantic_map.version)
+        look, cloud = Look(max_points=max_points, label_of_track=label_of_track), (*name, max_points)
         for topic, publisher in self._clouds.items():
-            if self._sent.get(topic) != name and publisher.get_subscription_count():
-                publisher.publish(CLOUDS[topic](semantic_map, self._header(semantic_map), self._look))
-                self._sent[topic] = name
+            if self._sent.get(topic) != cloud and publisher.get_subscription_count():
+                publisher.publish(CLOUDS[topic](semantic_map, self._header(semantic_map), look))
+                self._sent[topic] = cloud
         if self._sent.get("semantic_gaussians") != name and self._whole.get_subscription_count():
             self.publish_whole(semantic_map)
 

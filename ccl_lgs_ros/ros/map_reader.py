@@ -2,26 +2,35 @@
 """The newest published version of a map, and what it takes to ask and draw it; nothing here knows ROS."""
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.asking import create_encoder
-from ccl_lgs_ros.backends import configured_part
+from ccl_lgs_ros.backends import configured_part, reasons_against
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.query.answer import MapIndex
+from ccl_lgs_ros.ros.loading import Loading
+from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import load
-from ccl_lgs_ros.structures import SemanticMap
+from ccl_lgs_ros.structures import Gaussians, SemanticMap
 
 logger = logging.getLogger(__name__)
+
+TRY_AGAIN = 10.0  # seconds after which a model that could not be loaded is looked for once more
+WARMING = Camera(width=16, height=16, fx=16.0, fy=16.0, cx=8.0, cy=8.0)
+
+T = TypeVar("T")
 
 
 class NoMapError(MapError):
@@ -30,6 +39,9 @@ class NoMapError(MapError):
 
 class MapReader:
     """Follows a map directory; a version is replaced by the next in one step, so that no answer mixes two.
+
+    Encoder and rasterizer are loaded by threads of their own: `is_ready_to_ask` and `is_ready_to_draw` begin that and
+    say whether there is still anything to wait for; `encoder` and `rasterizer` wait.
 
     Args:
         path: the map directory; it may not exist yet.
@@ -41,10 +53,13 @@ class MapReader:
         self.error = ""  # why the newest version cannot be read
         self._config = config
         self._directory: MapDirectory | None = None
+        self._store: KeyframeStore | None = None
         self._map: SemanticMap | None = None
         self._index: MapIndex | None = None
-        self._encoder: Encoder | None = None
-        self._rasterizer: Rasterizer | None = None
+        self._encoder: Loading[Encoder] | None = None
+        self._rasterizer: Loading[Rasterizer] | None = None
+        self._encoder_of = ""  # the map's language that the encoder was loaded for; "" before there is a map
+        self._lack = _lacking(config)
 
     @property
     def version(self) -> int:
@@ -59,8 +74,7 @@ class MapReader:
             NoMapError: saying why there is none and how to get one.
         """
         if self._map is None:
-            why = self.error or f"there is no map at {self.path} yet; wait for the first keyframes, or send build_map"
-            raise NoMapError(why)
+            raise NoMapError(self._no_map())
         return self._map
 
     @property
@@ -73,16 +87,46 @@ class MapReader:
     @property
     def encoder(self) -> Encoder:
         """The encoder of the map's language; raises EncoderMismatchError where the configured one is another."""
-        if self._encoder is None or self._encoder.identity != self.map.encoder:
-            self._encoder = create_encoder(self.map, self._config)
-        return self._encoder
+        self.is_ready_to_ask()
+        if self._encoder is None or self._map is None:
+            raise NoMapError(self._no_map())
+        return self._encoder.result()
 
     @property
     def rasterizer(self) -> Rasterizer:
         """What draws the map."""
-        if self._rasterizer is None:
-            self._rasterizer, _ = configured_part("rasterizer", self._config)
-        return self._rasterizer
+        self.is_ready_to_draw()
+        assert self._rasterizer is not None
+        return self._rasterizer.result()
+
+    @property
+    def lack(self) -> str:
+        """What is missing so that the map can be asked or drawn, with the command that gets it; empty if nothing is."""
+        errors = [loading.error for loading in (self._encoder, self._rasterizer) if loading and loading.error]
+        return " ".join(str(errors[0]).split()) if errors else self._lack
+
+    def is_ready_to_ask(self) -> bool:
+        """Whether the encoder is there, or cannot be had; without a map only one that the options name is loaded."""
+        language = self._map.encoder if self._map else ""
+        if not language and self._config.perception.encoder == "auto":
+            return True
+        speaks = self._encoder is not None and self._encoder_of == language
+        if not speaks and language and self._encoder is not None and self._encoder.is_done and not self._encoder.error:
+            speaks = self._encoder.result().identity == language
+        if not speaks or _is_worth_a_try(self._encoder):
+            semantic_map, config = self._map, self._config
+            self._encoder = Loading(
+                lambda: create_encoder(semantic_map, config) if semantic_map else configured_part("encoder", config)[0]
+            )
+        self._encoder_of = language
+        assert self._encoder is not None
+        return self._encoder.is_done
+
+    def is_ready_to_draw(self) -> bool:
+        """Whether the rasterizer is there and compiled, or cannot be had."""
+        if self._rasterizer is None or _is_worth_a_try(self._rasterizer):
+            self._rasterizer = Loading(lambda: _warm(configured_part("rasterizer", self._config)[0]))
+        return self._rasterizer.is_done
 
     def refresh(self) -> bool:
         """Take the newest version if it is new; a version that cannot be read leaves the present one in use."""
@@ -98,27 +142,44 @@ class MapReader:
         if self._directory.newest_version():
             self._map, self._index = load(self._directory), None
 
-    def last_view(self) -> tuple[Camera, NDArray[np.float64]]:
-        """Camera and pose [4, 4] of the newest keyframe.
+    def last_keyframe(self) -> KeyframeEntry:
+        """The newest keyframe.
 
         Raises:
             MapError: if no keyframe is stored with the map.
         """
-        entries = KeyframeStore(MapDirectory.open(self.path)).entries
+        entries = self._keyframes().entries
         if not entries:
             raise MapError(f"the map {self.path} has no keyframes; give camera_pose and camera_info")
-        return entries[-1].camera, entries[-1].world_from_camera
+        return entries[-1]
+
+    def last_view(self) -> tuple[Camera, NDArray[np.float64]]:
+        """Camera and pose [4, 4] of the newest keyframe; raises as `last_keyframe`."""
+        entry = self.last_keyframe()
+        return entry.camera, entry.world_from_camera
 
     def num_keyframes(self) -> int:
         """Keyframes in the store."""
-        return len(KeyframeStore(MapDirectory.open(self.path)))
+        return len(self._keyframes())
+
+    def _no_map(self) -> str:
+        return self.error or f"there is no map at {self.path} yet; wait for the first keyframes, or send build_map"
+
+    def _keyframes(self) -> KeyframeStore:
+        """The store as it is now; what is known of it is not read again."""
+        directory = MapDirectory.open(self.path)
+        if self._store is None or self._directory is None or directory.map_id != self._directory.map_id:
+            self._store = KeyframeStore(directory)
+        else:
+            self._store.refresh()
+        return self._store
 
     def _refresh(self) -> bool:
         if not self.path.exists():
             return False
         directory = MapDirectory.open(self.path)
         if self._directory is None or directory.map_id != self._directory.map_id:
-            self._directory, self._map, self._index = directory, None, None
+            self._directory, self._map, self._index, self._store = directory, None, None, None
         if directory.newest_version() <= self.version:
             return False
         self._map, self._index = load(directory), None
@@ -135,3 +196,35 @@ class MapReader:
             return False
         self.error = ""
         return is_new
+
+
+def _lacking(config: MapConfig) -> str:
+    """Why the rasterizer or the encoder that the options name does not work here; empty where they do."""
+    try:
+        for kind, name in (("encoder", config.perception.encoder), ("rasterizer", config.rendering.rasterizer)):
+            reason = "" if name == "auto" else reasons_against(kind, config).get(name, "")
+            if reason:
+                return reason
+    except CclLgsError as error:
+        return str(error)
+    return ""
+
+
+def _is_worth_a_try(loading: Loading[T] | None) -> bool:
+    """Whether loading failed so long ago that the reason may be gone."""
+    failed = loading is not None and loading.is_done and loading.error is not None
+    return failed and loading is not None and time.monotonic() - loading.done_at > TRY_AGAIN
+
+
+def _warm(rasterizer: Rasterizer) -> Rasterizer:
+    """A rasterizer that has drawn once, with and without features: the first picture is when kernels are compiled."""
+    one = Gaussians(
+        means=torch.tensor([[0.0, 0.0, 1.0]]),
+        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
+        log_scales=torch.full((1, 3), -3.0),
+        logit_opacities=torch.zeros(1),
+        sh=torch.zeros(1, 1, 3),
+    )
+    for features in (None, torch.zeros(1, 1)):
+        rasterizer.render(one, WARMING, np.eye(4), features)
+    return rasterizer

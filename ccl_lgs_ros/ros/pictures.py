@@ -1,57 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A request of render_view drawn."""
+"""What the map and its answers look like from a camera, as images."""
 
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.answer_views import MIN_SHOWN_ALPHA, answer_view
+from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.ros.conversions import camera_of, header_message, image_message, transform_of
+from ccl_lgs_ros.pictures import rendered_color, with_box, with_mask
+from ccl_lgs_ros.protocols import Encoder, Rasterizer
+from ccl_lgs_ros.ros.conversions import header_message, image_message
 from ccl_lgs_ros.ros.map_reader import MapReader
-from ccl_lgs_ros.ros.questions import BadRequestError
+from ccl_lgs_ros.ros.query_options import QueryNodeOptions
+from ccl_lgs_ros.ros.questions import Lookup
+from ccl_lgs_ros.ros.requests import checked_camera, checked_frame, checked_pose, checked_prompt
 from ccl_lgs_ros.srv import RenderView
+from ccl_lgs_ros.structures import SemanticMap
 
-MAX_SIDE = 4096  # pixels
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """From where a picture is taken."""
+
+    camera: Camera
+    world_from_camera: NDArray[np.float64]  # [4, 4]
+    frame_id: str  # for the headers of its images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sight:
+    """An answer to be seen from somewhere."""
+
+    semantic_map: SemanticMap
+    answer: Answer
+    view: View
 
 
 def draw(
     reader: MapReader,
     config: MapConfig,
+    options: QueryNodeOptions,
     request: RenderView.Request,
-    lookup: Callable[[str, str], NDArray[np.float64]],
+    lookup: Lookup,
     stamp_ns: int,
-) -> RenderView.Response:
+) -> tuple[RenderView.Response, Sight | None]:
     """Draw what a request asks for.
 
     Args:
-        lookup: target_from_source [4, 4] of two frames, now.
         stamp_ns: time of the pictures.
+
+    Returns:
+        The response, and the answer that was drawn in it if one was.
 
     Raises:
         CclLgsError: saying what is wrong with the request or the map.
     """
     began = time.monotonic()
     semantic_map = reader.map
-    camera, world_from_camera = _view(reader, request, lookup)
-    header = header_message(stamp_ns, request.camera_pose.header.frame_id or semantic_map.map_frame)
-    response = RenderView.Response(success=True, map_version=semantic_map.version)
+    prompt, view = checked_prompt(request.prompt, options), _view(reader, options, request, lookup)
+    camera, world_from_camera = view.camera, view.world_from_camera
+    header = header_message(stamp_ns, view.frame_id)
+    response, sight = RenderView.Response(success=True, map_version=semantic_map.version), None
     if request.rgb or request.depth:
         with torch.no_grad():
-            view = reader.rasterizer.render(semantic_map.gaussians, camera, world_from_camera)
+            seen = reader.rasterizer.render(semantic_map.gaussians, camera, world_from_camera)
         if request.rgb:
-            rgb = (view.color.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
-            response.rgb = [image_message(rgb.cpu().numpy(), header)]
+            response.rgb = [image_message(rendered_color(seen.color.cpu().numpy()), header)]
         if request.depth:
-            depth = torch.where(view.alpha > MIN_SHOWN_ALPHA, view.depth, torch.nan)
+            depth = torch.where(seen.alpha > MIN_SHOWN_ALPHA, seen.depth, torch.nan)
             response.depth = [image_message(depth.float().cpu().numpy(), header)]
     if request.relevancy or request.mask:
-        found = query_map(semantic_map, request.prompt, config, reader.encoder, index=reader.index)
+        found = query_map(semantic_map, prompt, config, reader.encoder, index=reader.index)
+        sight = Sight(semantic_map=semantic_map, answer=found, view=view)
         mask, relevancy = answer_view(semantic_map, found, reader.encoder, reader.rasterizer, camera, world_from_camera)
         response.unknown_words = list(found.prompt.unknown_words)
         if request.relevancy:
@@ -60,23 +86,49 @@ def draw(
             response.mask = [image_message((mask.cpu().numpy() * 255).astype(np.uint8), header)]
     response.message = f"version {semantic_map.version} of the map, {camera.width}x{camera.height} pixels"
     response.render_time = time.monotonic() - began
-    return response
+    return response, sight
 
 
-def _view(
-    reader: MapReader, request: RenderView.Request, lookup: Callable[[str, str], NDArray[np.float64]]
-) -> tuple[Camera, NDArray[np.float64]]:
-    """The camera and its pose [4, 4], from the newest keyframe where the request leaves them open."""
-    frame, map_frame = request.camera_pose.header.frame_id.lstrip("/"), reader.map.map_frame
+def answer_pictures(
+    sight: Sight, encoder: Encoder, rasterizer: Rasterizer
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The mask [H, W], 0 or 255, of an answer, and the map [H, W, 3] with the mask and the boxes drawn over it."""
+    view, semantic_map = sight.view, sight.semantic_map
+    mask, _ = answer_view(semantic_map, sight.answer, encoder, rasterizer, view.camera, view.world_from_camera)
+    is_shown = mask.cpu().numpy()
+    overlay = with_mask(map_picture(semantic_map, rasterizer, view), is_shown)
+    for instance in sight.answer.instances:
+        label = f"{instance.score:.2f}"
+        overlay = with_box(overlay, instance.box, view.camera, view.world_from_camera, label)
+    return (is_shown * 255).astype(np.uint8), overlay
+
+
+def map_picture(semantic_map: SemanticMap, rasterizer: Rasterizer, view: View) -> NDArray[np.uint8]:
+    """The colours [H, W, 3] of the map."""
+    with torch.no_grad():
+        seen = rasterizer.render(semantic_map.gaussians, view.camera, view.world_from_camera)
+    return rendered_color(seen.color.cpu().numpy())
+
+
+def newest_view(reader: MapReader, max_pixels: int) -> View:
+    """What the newest keyframe saw, in no more pixels than may be drawn."""
+    camera, world_from_camera = reader.last_view()
+    shrink = (max_pixels / (camera.width * camera.height)) ** 0.5
+    if shrink < 1.0:
+        camera = camera.resized(max(int(camera.width * shrink), 1), max(int(camera.height * shrink), 1))
+    return View(camera=camera, world_from_camera=world_from_camera, frame_id=reader.map.map_frame)
+
+
+def _view(reader: MapReader, options: QueryNodeOptions, request: RenderView.Request, lookup: Lookup) -> View:
+    """From where to draw: as the newest keyframe did, where the request leaves camera or pose open."""
+    frame, map_frame = checked_frame(request.camera_pose.header.frame_id, "camera_pose.header"), reader.map.map_frame
     info = request.camera_info
-    if max(info.width, info.height) > MAX_SIDE:
-        raise BadRequestError(f"camera_info asks for {info.width}x{info.height} pixels; at most {MAX_SIDE} a side")
-    last = reader.last_view() if not frame or not info.width else None
-    try:
-        camera = camera_of(info) if info.width else last[0]  # type: ignore[index]
-        pose = transform_of(request.camera_pose.pose) if frame else last[1]  # type: ignore[index]
-    except ValueError as error:
-        raise BadRequestError(str(error)) from error
+    camera = checked_camera(info, options) if info.width or info.height else None
+    pose = checked_pose(request.camera_pose.pose, "camera_pose.pose") if frame else None
+    if camera is None or pose is None:
+        newest = newest_view(reader, options.max_pixels)
+        camera = newest.camera if camera is None else camera
+        pose = newest.world_from_camera if pose is None else pose
     if frame and frame != map_frame:
         pose = lookup(map_frame, frame) @ pose
-    return camera, pose
+    return View(camera=camera, world_from_camera=pose, frame_id=frame or map_frame)

@@ -1,28 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A request of semantic_query checked and put to the map, and the part of the answer that the request asks for."""
+"""A question put to the map, and the part of the answer that it asks for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from ccl_lgs_ros.answers import Answer, Instance
+from ccl_lgs_ros.answers import Answer, Box, Instance
 from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.errors import ConfigError, EncoderMismatchError, PromptError, TransformError
+from ccl_lgs_ros.errors import (
+    ConfigError,
+    EncoderMismatchError,
+    MissingDependencyError,
+    PromptError,
+    TransformError,
+    WeightsError,
+)
 from ccl_lgs_ros.geometry import invert_rigid, transform_points
-from ccl_lgs_ros.ros.conversions import transform_of, xyz
+from ccl_lgs_ros.query.boxes import overlap
 from ccl_lgs_ros.ros.map_reader import MapReader, NoMapError
+from ccl_lgs_ros.ros.requests import MOST_INSTANCES, BadRequestError, Question
+from ccl_lgs_ros.ros.turns import BusyError
 from ccl_lgs_ros.srv import SemanticQuery
 from ccl_lgs_ros.structures import SemanticMap
 
-LEVELS = {"": "auto", "auto": "auto", "whole": "wp", "part": "sp", "wp": "wp", "sp": "sp"}
-ALL_INSTANCES = 1000  # where a region or a distance decides which of them count
-
-
-class BadRequestError(ConfigError):
-    """A field of a request that cannot be what it is."""
+Lookup = Callable[[str, str], NDArray[np.float64]]  # target_from_source [4, 4] of two frames, now
 
 
 class NoSemanticsError(NoMapError):
@@ -35,51 +40,54 @@ class Reply:
 
     semantic_map: SemanticMap
     answer: Answer  # the instances in the order that was asked for
+    listed: tuple[Instance, ...]  # the same with no more Gaussians than an answer may list
     frame_id: str
     answer_from_world: NDArray[np.float64]  # [4, 4]
     message: str
 
 
-def ask(
-    reader: MapReader,
-    config: MapConfig,
-    request: SemanticQuery.Request,
-    lookup: Callable[[str, str], NDArray[np.float64]],
-) -> Reply:
-    """Put a request to the map.
+def ask(reader: MapReader, config: MapConfig, question: Question, lookup: Lookup, max_points: int) -> Reply:
+    """Put a question to the map.
 
     Args:
-        lookup: target_from_source [4, 4] of two frames, now.
+        max_points: Gaussians that are listed at most.
 
     Raises:
-        CclLgsError: saying what is wrong with the request or the map.
+        CclLgsError: saying what is wrong with the question or the map.
     """
     semantic_map = reader.map
-    if request.prompt.split() and not any(level.num_tracks for level in semantic_map.levels.values()):
+    if question.prompt.split() and not any(level.num_tracks for level in semantic_map.levels.values()):
         raise NoSemanticsError("the map has no language yet; wait for the next keyframes")
-    level, threshold = _checked(request)
-    frame = request.frame_id.lstrip("/") or semantic_map.map_frame
+    level = _level(question.level or config.query.level, semantic_map)
+    frame = question.frame or semantic_map.map_frame
     answer_from_world = np.eye(4) if frame == semantic_map.map_frame else lookup(frame, semantic_map.map_frame)
-    has_region, count = xyz(request.roi_size).any(), request.max_instances or config.query.max_instances
+    count = question.count or config.query.max_instances
+    is_limited = question.region is not None or question.near is not None
     answer = query_map(
         semantic_map,
-        request.prompt,
+        question.prompt,
         config,
         reader.encoder,
-        threshold=threshold,
-        level=level if level != "auto" else None,
-        max_instances=ALL_INSTANCES if has_region or request.near else count,
+        threshold=question.threshold,
+        level=level,
+        max_instances=MOST_INSTANCES if is_limited else count,
         index=reader.index,
     )
     instances, message = list(answer.instances), answer.message
-    if has_region:
-        instances = _inside(instances, request, answer_from_world)
+    if question.region is not None:
+        instances = _inside(instances, question.region, invert_rigid(answer_from_world))
         message = f"{message}; {len(instances)} of {len(answer.instances)} lie in the region"
-    if request.near:
-        instances = _by_distance(instances, xyz(request.near[0]), answer_from_world)
+    if question.near is not None:
+        instances = _by_distance(instances, question.near, answer_from_world)
+    instances = instances[:count]
+    listed, found = thinned(instances, max_points), sum(len(i.gaussian_ids) for i in instances)
+    num_listed = sum(len(i.gaussian_ids) for i in listed)
+    if num_listed < found:
+        message = f"{message}; {num_listed} of their {found} Gaussians are listed (max_points)"
     return Reply(
         semantic_map=semantic_map,
-        answer=replace(answer, instances=tuple(instances[:count])),
+        answer=replace(answer, instances=tuple(instances)),
+        listed=tuple(listed),
         frame_id=frame,
         answer_from_world=answer_from_world,
         message=message,
@@ -92,37 +100,43 @@ def error_code(error: Exception) -> int:
     if isinstance(error, PromptError):
         return codes.EMPTY_PROMPT if "empty" in str(error) else codes.BAD_REQUEST
     kinds = (
+        (BusyError, codes.BUSY),
         (NoSemanticsError, codes.NO_SEMANTICS),
         (NoMapError, codes.NO_MAP),
-        (EncoderMismatchError, codes.ENCODER_MISMATCH),
+        ((EncoderMismatchError, MissingDependencyError, WeightsError), codes.ENCODER_MISMATCH),
         (TransformError, codes.TF_ERROR),
         (ConfigError, codes.BAD_REQUEST),
-        (MemoryError, codes.OUT_OF_MEMORY),
+        ((MemoryError, torch.cuda.OutOfMemoryError), codes.OUT_OF_MEMORY),
     )
     return next((code for kind, code in kinds if isinstance(error, kind)), codes.INTERNAL)
 
 
-def _checked(request: SemanticQuery.Request) -> tuple[str, float | None]:
-    """Level and threshold of a request."""
-    if request.level not in LEVELS:
-        raise BadRequestError(f"level must be 'auto', 'whole' or 'part'; got '{request.level}'")
-    if not request.threshold <= 1.0:
-        raise BadRequestError(f"threshold must be at most 1, or below 0 for the default; got {request.threshold}")
-    if (xyz(request.roi_size) < 0).any():
-        raise BadRequestError("roi_size must not be negative; all 0 means everywhere")
-    return LEVELS[request.level], None if request.threshold < 0 else float(request.threshold)
+def thinned(instances: Sequence[Instance], most: int) -> list[Instance]:
+    """The instances with an even share of their Gaussians, so that together they have no more than `most`."""
+    total = sum(len(instance.gaussian_ids) for instance in instances)
+    if total <= most:
+        return list(instances)
+    kept = []
+    for instance in instances:
+        ids = instance.gaussian_ids
+        chosen = np.linspace(0, len(ids) - 1, len(ids) * most // total).astype(np.int64)
+        kept.append(replace(instance, gaussian_ids=ids[torch.from_numpy(chosen)]))
+    return kept
 
 
-def _inside(
-    instances: Sequence[Instance], request: SemanticQuery.Request, answer_from_world: NDArray[np.float64]
-) -> list[Instance]:
-    """The instances whose centroid lies in the region of the request."""
-    try:
-        roi_from_world = invert_rigid(transform_of(request.roi_pose)) @ answer_from_world
-    except ValueError as error:
-        raise BadRequestError(f"roi_pose: {error}") from error
-    half = xyz(request.roi_size) / 2
-    return [i for i in instances if (np.abs(transform_points(roi_from_world, i.centroid)) <= half).all()]
+def _level(name: str, semantic_map: SemanticMap) -> str:
+    if name != "auto" and semantic_map.levels and name not in semantic_map.levels:
+        raise BadRequestError(f"the map has no level '{name}'; it has: {', '.join(semantic_map.levels)}")
+    return name
+
+
+def _inside(instances: Sequence[Instance], region: Box, world_from_answer: NDArray[np.float64]) -> list[Instance]:
+    """The instances whose box overlaps a region of the answer's frame."""
+    turn = world_from_answer[:3, :3]
+    there = Box(
+        center=transform_points(world_from_answer, region.center), rotation=turn @ region.rotation, size=region.size
+    )
+    return [instance for instance in instances if overlap(instance.box, there)]
 
 
 def _by_distance(

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the query node answers: each method fills a response, or raises what is wrong with the request or the map."""
+
+import time
+from array import array
+from typing import Any, Protocol
+
+from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.ingest.transforms import TransformBuffer
+from ccl_lgs_ros.ros.answer_topics import AnswerTopics
+from ccl_lgs_ros.ros.answers import answer_cloud, gaussian_indices, instance_messages
+from ccl_lgs_ros.ros.conversions import header_message
+from ccl_lgs_ros.ros.map_info import fill_map_info
+from ccl_lgs_ros.ros.map_reader import MapReader
+from ccl_lgs_ros.ros.pictures import draw
+from ccl_lgs_ros.ros.query_options import QueryNodeOptions
+from ccl_lgs_ros.ros.questions import ask
+from ccl_lgs_ros.ros.requests import BadRequestError, checked_prompt, checked_question
+from ccl_lgs_ros.ros.view_topics import ViewTopics
+from ccl_lgs_ros.ros.vocabulary import Vocabulary
+from ccl_lgs_ros.srv import EncodeText, GetMapInfo, RenderView, SemanticQuery
+
+
+class AskedNode(Protocol):
+    """What the answers need to know of the node, as it is when they are given."""
+
+    options: QueryNodeOptions
+    config: MapConfig
+    vocabulary: Vocabulary
+
+    def active_reader(self) -> MapReader: ...
+
+    def threshold(self, reader: MapReader) -> float: ...
+
+    def get_clock(self) -> Any: ...
+
+
+class MapServices:
+    """The answers, and who else is told of them."""
+
+    def __init__(self, node: AskedNode, transforms: TransformBuffer, answers: AnswerTopics, views: ViewTopics) -> None:
+        self._node, self._transforms, self._answers, self._views = node, transforms, answers, views
+
+    def query(self, request: SemanticQuery.Request, response: SemanticQuery.Response) -> SemanticQuery.Response:
+        began = time.monotonic()
+        question, reader = checked_question(request, self._node.options), self._node.active_reader()
+        reader.refresh()
+        reply = ask(reader, self._node.config, question, self._transforms.lookup_newest, self._node.options.max_points)
+        answer, world = reply.answer, reply.answer_from_world
+        response.success, response.error_code, response.message = True, response.OK, reply.message
+        response.unknown_words = list(answer.prompt.unknown_words)
+        response.best_score, response.threshold = float(answer.best_score), float(answer.threshold)
+        response.map_id, response.map_version = reply.semantic_map.map_id, reply.semantic_map.version
+        response.header = header_message(self._node.get_clock().now().nanoseconds, reply.frame_id)
+        response.instances = instance_messages(answer.instances, world, reply.listed)
+        if request.include_indices:
+            response.gaussian_indices = array("I", gaussian_indices(reply.listed).tobytes())
+        if request.include_points or self._node.options.publish_results:
+            cloud = answer_cloud(reply.listed, reply.semantic_map.gaussians, world, response.header)
+            response.points = [cloud] if request.include_points else []
+            if self._node.options.publish_results:
+                self._answers.publish(response, request.prompt, cloud)
+                self._views.answered(reply.semantic_map, answer)
+        response.query_time = time.monotonic() - began
+        return response
+
+    def render(self, request: RenderView.Request, _: RenderView.Response) -> RenderView.Response:
+        reader, now_ns = self._node.active_reader(), self._node.get_clock().now().nanoseconds
+        reader.refresh()
+        response, sight = draw(
+            reader, self._node.config, self._node.options, request, self._transforms.lookup_newest, now_ns
+        )
+        if sight is not None and self._node.options.publish_results:
+            self._views.seen(sight)
+        return response
+
+    def info(self, _: GetMapInfo.Request, response: GetMapInfo.Response) -> GetMapInfo.Response:
+        reader = self._node.active_reader()
+        reader.refresh()
+        fill_map_info(response, reader.map, reader.path)
+        if self._node.vocabulary.names:
+            counts = self._node.vocabulary.counts(reader.map, reader.encoder, self._node.threshold(reader))
+            response.labels, response.label_counts = [name for name, _ in counts], [count for _, count in counts]
+        return response
+
+    def encode(self, request: EncodeText.Request, response: EncodeText.Response) -> EncodeText.Response:
+        if len(request.prompts) > self._node.options.max_prompts:
+            raise BadRequestError(
+                f"{len(request.prompts)} texts are too many; send at most {self._node.options.max_prompts}"
+            )
+        texts = [checked_prompt(text, self._node.options) for text in request.prompts]
+        reader = self._node.active_reader()
+        encoder = reader.encoder
+        prompts = [encoder.understand(text) for text in texts]
+        response.encoder, response.dim = encoder.identity, encoder.dim
+        for prompt in prompts:
+            response.features.frombytes(prompt.feature.float().cpu().numpy().tobytes())
+        response.unknown_words = [" ".join(prompt.unknown_words) for prompt in prompts]
+        response.success, response.message = True, f"{len(prompts)} texts encoded by {encoder.identity}"
+        return response
