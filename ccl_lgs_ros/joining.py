@@ -3,12 +3,9 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Keyframe
-from ccl_lgs_ros.changes import labels_still_true, still_true
 from ccl_lgs_ros.gaussians.store import Part
 from ccl_lgs_ros.live import LiveLanguage
 from ccl_lgs_ros.live_geometry import LiveGeometry
@@ -25,7 +22,6 @@ def join(
     *,
     working_size: WorkingSize,
     gives_colour: bool,
-    outdated: NDArray[np.bool_] | None = None,
 ) -> None:
     """One keyframe joins; only what it sees is touched.
 
@@ -34,15 +30,13 @@ def join(
         segments: of the keyframe, by level.
         index: of the keyframe.
         gives_colour: whether it may seed.
-        outdated: [h, w] pixels that show what is gone by now.
     """
-    view = still_true(view, outdated)
     part = _left_of(geometry.store.seen_by(view), geometry, language, view, index)
     if gives_colour:
         new = geometry.seed(view, part, index)
         language.grow(len(new.index))
         part = part.joined(new)
-    labels = {name: labels_still_true(working_size.labels(found.labels), outdated) for name, found in segments.items()}
+    labels = {name: working_size.labels(found.labels) for name, found in segments.items()}
     language.join(part, view, segments, labels)
 
 

@@ -88,6 +88,8 @@ class LiveGeometry:
     def correct(self, poses: Sequence[NDArray[np.float64]]) -> int:
         """Carry the Gaussians along with the keyframes that they hang on; how many keyframes have moved.
 
+        What was gone is open again: the keyframes, joining anew in their order, show it and look through it once more.
+
         Args:
             poses: world_from_camera [4, 4] of the keyframes that joined, as they are known now.
         """
@@ -103,12 +105,7 @@ class LiveGeometry:
                 evidence=standing.evidence.clamp_max(FIRST_EVIDENCE),  # what was seen from wrong poses proves little
             )
             self.store = GaussianStore(moved(self.store.gaussians, standing.anchor, steps, basis), fresh)
-            ghosts = self.ghosts
-            self.ghosts = Ghosts(
-                gaussians=moved(ghosts.gaussians, ghosts.anchor, steps, basis),
-                anchor=ghosts.anchor,
-                gone_at=ghosts.gone_at,
-            )
+            self.ghosts = Ghosts.empty(self._options.sh_degree)  # wrong poses look through what is there
             self.poses = [np.array(pose, np.float64) for pose in poses[: len(self.poses)]]
         return len(steps)
 

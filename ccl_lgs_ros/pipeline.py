@@ -130,10 +130,9 @@ class MapSession:
                 logger.info("%s keyframes have moved", num_moved)
                 keyframes = self.depth.admitting(keyframes)
                 views = self.depth.source(self.working_size.source(keyframes))
-                outdated = self._outdated(self._seen(keyframes), views)
                 self.live = LiveLanguage(self.parts, self.config.field.slots, len(self.gaussians))
                 for index in range(self.num_added):
-                    self._join(keyframes[index], views[index], index, outdated)
+                    self._join(keyframes[index], views[index], index)
                     self.progress("corrections", index + 1, self.num_added)
                 self.num_refined, self.refined = 0, None
         except BaseException:
@@ -226,7 +225,7 @@ class MapSession:
     def _contents(self, contents: tuple) -> None:
         self.geometry.contents, self.live, self.refined, self.num_refined = contents
 
-    def _join(self, keyframe: Keyframe, view: Keyframe, index: int, outdated: Outdated | None = None) -> None:
+    def _join(self, keyframe: Keyframe, view: Keyframe, index: int) -> None:
         join(
             self.geometry,
             self.live,
@@ -235,7 +234,6 @@ class MapSession:
             index,
             working_size=self.working_size,
             gives_colour=not is_held_out(index, self.config.gaussians.holdout_every),
-            outdated=outdated.get(index) if outdated else None,
         )
 
     def _outdated(self, seen: Recollection, views: KeyframeSource) -> Outdated:
