@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lossy_link import Link
 
-from ccl_lgs_ros.ros.piece_receiver import PieceReceiver
+from ccl_lgs_ros.ros.piece_receiver import CONFIRMED, PieceReceiver
 from ccl_lgs_ros.ros.piece_sender import MAX_AHEAD, PIECE_BYTES, QUESTION_PERIOD, Confirmation, Piece, PieceSender
 
 OVERHEAD = 100  # bytes of a message beside its piece
 STEP = 0.01  # seconds of simulated time
+SMALL = st.integers(0, 4)
 STORE_TIME = 0.03  # seconds that the receiver's disk takes for a parcel
 
 
@@ -216,3 +217,23 @@ def test_pieces_of_a_sender_that_has_restarted_are_not_mixed_with_its_new_ones()
     receiver.add(2, Piece(1, 0, 1, 2, b"new"), zlib.crc32(b"new"))
     assert not receiver.add(1, Piece(2, 0, 1, 2, b"late"), zlib.crc32(b"late"))
     assert not receiver.has_whole and list(receiver.received) == [1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 3), st.integers(0, 12), st.integers(0, 4), st.integers(0, 4), st.booleans()),
+        max_size=60,
+    )
+)
+def test_whatever_comes_is_held_within_bounds(pieces: list[tuple]) -> None:
+    receiver = PieceReceiver(2)
+    for sequence, (sender, parcel, index, count, is_intact) in enumerate(pieces):
+        receiver.add(sender, Piece(sequence, parcel, index, count, b"x"), zlib.crc32(b"x") + (not is_intact))
+        if receiver.has_whole:
+            assert set(receiver.whole()) == {ord("x")}
+            receiver.advance()
+    held = receiver._partials
+    assert all(receiver.stored <= number < receiver.stored + MAX_AHEAD for number in held)
+    assert all(set(partial.pieces) <= set(range(partial.count)) for partial in held.values())
+    assert len(receiver.received) <= CONFIRMED

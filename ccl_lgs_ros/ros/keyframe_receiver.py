@@ -46,8 +46,8 @@ class KeyframeReceiver:
     def __init__(self, node: Node, map_path: str, max_disk_gb: float) -> None:
         self._node = node
         self._directory = MapDirectory.open_or_create(map_path)
-        self._store = KeyframeStore(self._directory, writable=True, max_disk_gb=max_disk_gb)
         self._lines = ReceivedLines(self._directory)
+        self._store = KeyframeStore(self._directory, writable=True, max_disk_gb=max_disk_gb)
         self.trouble = ""  # why nothing is stored at present, one sentence
         self._num_refused = 0  # parcels that made no sense
         self._sources: OrderedDict[str, PieceReceiver] = OrderedDict()  # the one heard of last is the last
