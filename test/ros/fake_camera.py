@@ -127,9 +127,9 @@ def info(header: Header) -> CameraInfo:
     return message
 
 
-def transform(stamp_ns: int, x: float, frame: str = FRAME) -> TransformStamped:
-    """The camera's place, looking along z of the map."""
-    message = TransformStamped(header=Header(stamp=stamp(stamp_ns), frame_id="map"), child_frame_id=frame)
+def transform(stamp_ns: int, x: float, frame: str = FRAME, parent: str = "map") -> TransformStamped:
+    """A frame's place, looking along z of its parent."""
+    message = TransformStamped(header=Header(stamp=stamp(stamp_ns), frame_id=parent), child_frame_id=frame)
     message.transform.translation.x = x
     message.transform.rotation.w = 1.0
     return message
