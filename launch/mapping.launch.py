@@ -32,6 +32,8 @@ ARGUMENTS = (
     of_parameter("depth_info_topic"),
     of_parameter("qos"),
     *METHOD_ARGUMENTS,
+    of_parameter("keyframe_transport"),
+    switch("capture", True, "Run keyframe_node, which takes in images; false where another host sends keyframes."),
     switch("train", True, "Run training_node, which builds the map."),
     switch("query", True, "Run query_node, which answers questions."),
     Argument(
@@ -54,7 +56,7 @@ def start(values: Values) -> list:
     """The nodes, and a player that begins when they are ready."""
     is_played = bool(values["bag"]) and values["bag_mode"] == "play"
     use_sim_time = is_played if values["use_sim_time"] == "auto" else values["use_sim_time"] == "true"
-    executables = ["keyframe_node"]
+    executables = ["keyframe_node"] if values["capture"] == "true" else []
     executables += ["training_node"] if values["train"] == "true" else []
     executables += ["query_node"] if values["query"] == "true" else []
     nodes = [our_node(name, ARGUMENTS, values, use_sim_time=use_sim_time) for name in executables]
@@ -62,4 +64,5 @@ def start(values: Values) -> list:
         nodes.append(our_node("bag_player", ARGUMENTS, values, wait_for=executables))
     how = {True: "played", False: "read directly"}[is_played]
     what = f"{values['bag']}, {how}" if values["bag"] else "live topics"
+    what = what if "keyframe_node" in executables else "keyframes as they come"
     return [LogInfo(msg=f"mapping {what}"), *nodes, *rviz(values)]

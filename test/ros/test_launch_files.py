@@ -98,6 +98,18 @@ def test_row_05_a_played_recording_sets_the_clock_of_all_nodes_and_waits_for_the
     assert not any(given_to(live[name])["use_sim_time"] for name in THREE)
 
 
+def test_two_hosts_share_the_nodes() -> None:
+    robot = LaunchFile("mapping").nodes(keyframe_transport="topic", train="false", query="false", map_path="spool")
+    assert set(robot) == {"keyframe_node"}
+    assert given_to(robot["keyframe_node"]) == {
+        **{"use_sim_time": False, "map_path": "spool", "keyframe_transport": "topic"}
+    }
+    base = LaunchFile("mapping").nodes(keyframe_transport="topic", capture="false")
+    assert set(base) == THREE - {"keyframe_node"}
+    assert given_to(base["training_node"]) == {"use_sim_time": False, "keyframe_transport": "topic"}
+    assert given_to(base["query_node"]) == {"use_sim_time": False}
+
+
 def test_cameras_are_named_with_commas() -> None:
     node = LaunchFile("mapping").nodes(camera_names="front, left")["keyframe_node"]
     assert given_to(node)["camera_names"] == ["front", "left"]
