@@ -8,12 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ccl_lgs_ros.msg import Keyframe
 from ros.cv_bridge_stand_in import OF_A_LATER_VERSION
+from ros.fake_camera import START_NS, STEP_PX, WIDTH, wall
+from ros.harness import RELIABLE
+from ros.loose_camera import LooseCamera
 
 from ccl_lgs_ros.errors import DecodeError
 from ccl_lgs_ros.ingest.images import COLOUR_ENCODINGS, decode_colour
 from ccl_lgs_ros.ingest.records import ColourRecord
 from ccl_lgs_ros.ros.cv_bridge_decoder import CHECK_TIMEOUT, CvBridgeDecoder, choose_colour_decoder
+from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
+from ccl_lgs_ros.storage.map_directory import MapDirectory
 
 STAND_IN = Path(__file__).with_name("cv_bridge_stand_in.py")
 FAULTS = {  # what is added to cv_bridge -> what the warning says
@@ -128,3 +134,27 @@ def test_row_36_what_neither_can_read_is_refused_by_ours(
 ) -> None:
     with pytest.raises(DecodeError, match=word):
         with_cv_bridge(sent)
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ("", "raw colour images are read by cv_bridge"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "images are read by our own decoder"),
+    ],
+    ids=["sound", "crashing"],
+)
+def test_row_36_the_node_keeps_images_with_a_sound_and_with_a_crashing_cv_bridge(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, client, start, added: str, said: str
+) -> None:
+    install(monkeypatch, tmp_path, added)
+    node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable", ingest__tf_timeout=10.0)
+    keyframes = client.collect(Keyframe, "keyframe")
+    camera = LooseCamera(client, RELIABLE)
+    camera.send(START_NS)
+    client.until(lambda: keyframes, 60, "a keyframe")
+    assert node.output.count("images are read by") == 1 and said in node.output
+    (stored,) = KeyframeStore(MapDirectory.open(tmp_path / "map"))
+    left = START_NS // 100_000_000 % 16 * STEP_PX
+    sent = wall()[:, left : left + WIDTH].astype(int)
+    assert np.abs(stored.image - sent).mean() < 6  # stored as JPEG
