@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.errors import DecodeError
-from ccl_lgs_ros.ingest.picture_header import stated_size
 from ccl_lgs_ros.ingest.records import ImageRecord
+from ccl_lgs_ros.picture_header import MAX_PIXELS, stated_size
 
 # Encoding -> channels, bytes per channel, cv2 conversion to RGB (None: RGB already). OpenCV's own 8UC3 order is BGR.
 _PLAIN: dict[str, tuple[int, int, int | None]] = {
@@ -46,7 +46,6 @@ _PLAIN: dict[str, tuple[int, int, int | None]] = {
 ColourDecoder = Callable[[ImageRecord], NDArray[np.uint8]]  # as decode_colour
 COLOUR_ENCODINGS = tuple(_PLAIN)
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
-MAX_PIXELS = 1 << 26  # of a compressed image; a camera's are fewer
 HIGH_BYTE = 8  # bits dropped from 16-bit colours
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.geometry import check_rigid
-from ccl_lgs_ros.ingest.picture_header import stated_size
+from ccl_lgs_ros.picture_header import stated_size
 from ccl_lgs_ros.storage.confined import own_file
 from ccl_lgs_ros.storage.durable import disk_errors
 from ccl_lgs_ros.storage.journal_index import CORRECTION

@@ -6,13 +6,15 @@ without embedded definitions, or with broken ones of other topics, are read as w
 """
 
 import heapq
+import sqlite3
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
@@ -22,6 +24,7 @@ from rosbags.typesys.store import Typestore
 from ccl_lgs_ros.errors import BagError
 
 STORAGE_SUFFIXES = (".mcap", ".db3")
+NO_DATA = "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index')"  # views and triggers
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 Result = TypeVar("Result")
 
@@ -49,6 +52,7 @@ class Bag:
 
     def __enter__(self) -> "Bag":
         for path in _storage_paths(self.path):
+            _guarded(self.path, lambda path=path: _check_files(path))
             reader = _guarded(self.path, lambda path=path: Reader(path))
             _guarded(self.path, reader.open)
             self._stack.callback(reader.close)
@@ -137,10 +141,24 @@ def _storage_paths(path: Path) -> list[Path]:
     return files
 
 
+def _check_files(path: Path) -> None:
+    """Raise BagError where opening a recording would wait for ever, or run what a database brings along."""
+    for file in path.iterdir() if path.is_dir() else [path]:
+        if not file.is_file() and not file.is_dir():
+            raise BagError(f"{file} is no plain file; remove it from the recording")
+        if file.suffix == ".db3":
+            with closing(sqlite3.connect(f"file:{quote(str(file))}?immutable=1", uri=True)) as database:
+                found = database.execute(NO_DATA).fetchone()
+            if found is not None:
+                raise BagError(f"{file} computes {found[0]!r}, which no recorder writes; record it again")
+
+
 def _guarded(path: Path, read: Callable[[], Result]) -> Result:
     """The result of reading; whatever the storage layer raises becomes one sentence."""
     try:
         return read()
+    except BagError:
+        raise
     except FileNotFoundError as error:
         raise BagError(f"there is no recording at {path}: {error.strerror or error}; check the path") from error
     except Exception as error:  # a damaged file makes readers, decompressors and databases raise of every kind

@@ -62,7 +62,8 @@ def frames_of(source: Path, transforms: Mapping[str, Any]) -> dict[str, Mapping[
         raise EvaluationError(f"{source} has no frames; it must list one per image")
     found: dict[str, Mapping[str, Any]] = {}
     for frame in frames:
-        if not isinstance(frame, dict) or "file_path" not in frame or "transform_matrix" not in frame:
+        is_named = isinstance(frame, dict) and isinstance(frame.get("file_path"), str)
+        if not is_named or "transform_matrix" not in frame:
             raise EvaluationError(f"{source}: every frame must have file_path and transform_matrix, got {frame!r:.80}")
         stem = Path(frame["file_path"]).stem
         if stem in found:
@@ -84,7 +85,7 @@ def camera_of(source: Path, frame: Mapping[str, Any]) -> Camera:
             cx=float(frame["cx"]),
             cy=float(frame["cy"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise EvaluationError(f"{source} must hold w, h, fl_x, fl_y, cx and cy as numbers: {error!r}") from error
 
 
@@ -92,7 +93,7 @@ def pose_of(source: Path, frame: Mapping[str, Any], convention: str) -> NDArray[
     """world_from_camera [4, 4] in optical axes."""
     try:
         matrix = np.asarray(frame["transform_matrix"], dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.zeros(0)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise EvaluationError(f"{source}: transform_matrix of {frame['file_path']} must be 4 rows of 4 finite numbers")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.picture_header import MAX_PIXELS, stated_size
 from ccl_lgs_ros.storage.durable import disk_errors
 
 MILLIMETRES = 1000.0  # per metre
@@ -104,8 +105,11 @@ def _read(path: Path, decoded: Callable[[bytes], NDArray]) -> NDArray:
 
 
 def _decoded(content: bytes, mode: int) -> NDArray:
+    width, height = stated_size(content) or (0, 0)
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"expected at most {MAX_PIXELS} pixels, got {width}x{height}")
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), mode) if content else None
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), mode) if width * height else None
     except cv2.error as error:
         raise ValueError(f"expected a JPEG or PNG, got {error}") from error
     if pixels is None:

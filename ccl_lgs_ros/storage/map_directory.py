@@ -4,6 +4,7 @@
 map.json                   format, format version, map id
 keyframes/                 see keyframe_store.py; one writer
 segments/                  see segment_store.py; may be deleted at any time
+session.safetensors        see session_state.py; may be deleted at any time
 snapshots/000001/          see snapshot.py; one publisher; complete or absent
 """
 
@@ -140,6 +141,10 @@ class MapDirectory:
         return self.path / "segments"
 
     @property
+    def session_path(self) -> Path:
+        return self.path / "session.safetensors"
+
+    @property
     def snapshots_path(self) -> Path:
         return self.path / "snapshots"
 
@@ -230,6 +235,6 @@ def _read_identity(path: Path) -> dict:
     is_ours = isinstance(identity, dict) and identity.get("format") == FORMAT
     if not is_ours or type(identity.get("format_version")) is not int:
         raise MapError(foreign % "of another kind")
-    if not _MAP_ID.fullmatch(str(identity.get("map_id"))):
+    if not isinstance(identity.get("map_id"), str) or not _MAP_ID.fullmatch(identity["map_id"]):
         raise MapError(foreign % "without a map_id")
     return identity

@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from ccl_lgs_ros.picture_header import MAX_PIXELS, stated_size
 from ccl_lgs_ros.storage.durable import TEMPORARY_PREFIX, disk_errors
 from ccl_lgs_ros.structures import LEVELS, Segments
 
@@ -92,6 +93,9 @@ def _load(stem: Path) -> Segments | None:
     try:
         image = stem.with_name(f"{stem.name}.png").read_bytes()
         rows = load(stem.with_name(f"{stem.name}.safetensors").read_bytes())
+        width, height = stated_size(image) or (0, 0)
+        if not 0 < width * height <= MAX_PIXELS:
+            return None
         labels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED)
         if labels is None or labels.dtype != np.uint16 or labels.max(initial=0) > len(rows["quality"]):
             return None

@@ -34,7 +34,7 @@ from ccl_lgs_ros.ingest.messages import (
     pose_record,
     transform_records,
 )
-from ccl_lgs_ros.ingest.picture_header import PNG_MAGIC, stated_size
+from ccl_lgs_ros.picture_header import PNG_MAGIC, stated_size
 from ccl_lgs_ros.ingest.records import ColourRecord, Record
 from ccl_lgs_ros.ingest.transforms import MAX_FRAMES, MAX_PARENTS, MAX_SAMPLES, DisconnectedError, TransformBuffer
 from ccl_lgs_ros.keyframe_capture import Capture

@@ -3,6 +3,7 @@
 
 import struct
 
+MAX_PIXELS = 1 << 26  # of what is worth decoding; a camera's are fewer
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_SIZE = struct.Struct(">II")  # width, height
 PNG_SIZE_AT = 16
