@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A camera that drives through a synthetic room, and then asks the map of it for things whose place is known.
 
-Publishes `image`, `depth`, `camera_info`, /tf and /tf_static; calls the action `build_map` and the service
-`semantic_query`. Ends with 0 where every answer was right, with 1 otherwise.
+Publishes `image`, `depth`, `camera_info`, /tf and /tf_static; calls `pause_capture` of the keyframe
+node, the action `build_map` and the service `semantic_query`. Ends with 0 where every answer was right, else with 1.
 """
 
 import sys
@@ -14,7 +14,9 @@ import numpy as np
 from geometry_msgs.msg import Transform, TransformStamped
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
+from rclpy.client import Client
 from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import SetBool
 from tf2_msgs.msg import TFMessage
 
 from ccl_lgs_ros.action import BuildMap
@@ -46,6 +48,7 @@ class DemoCamera(ScriptNode):
         self._info = self.create_publisher(CameraInfo, "camera_info", RELIABLE)
         self._tf = self.create_publisher(TFMessage, "/tf", RELIABLE)
         self._static_tf = self.create_publisher(TFMessage, "/tf_static", STATIC)
+        self._pauser = self.create_client(SetBool, "keyframe_node/pause_capture")
         self._builder = ActionClient(self, BuildMap, "build_map")
         self._asker = self.create_client(SemanticQuery, "semantic_query")
         self.begin()
@@ -58,6 +61,7 @@ class DemoCamera(ScriptNode):
         self._drive(scene)
         if not o.ask:
             return 0
+        self._answer(self._pauser, SetBool.Request(data=True))
         self._build()
         present = [scene.room.categories[0], scene.room.categories[-1]]
         are_right = [self._ask(scene, prompt) for prompt in (*present, scene.absent_prompts()[0])]
@@ -121,15 +125,24 @@ class DemoCamera(ScriptNode):
 
     def _ask(self, scene: Scene, prompt: str) -> bool:
         """Ask, tell the answer beside the truth; whether it is right."""
-        self.until(self._asker.service_is_ready, "the service semantic_query")
-        asked = self._asker.call_async(SemanticQuery.Request(prompt=prompt))
-        response = self.until(lambda: asked.done() and asked.result(), "an answer of semantic_query")
-        if not response.success:
-            raise MapError(f"semantic_query: {response.message}")
+        response = self._answer(self._asker, SemanticQuery.Request(prompt=prompt))
         centers = [item.centroid for item in scene.room.objects if item.category == prompt]
         text, is_right = judged(response, centers)
-        (self.get_logger().info if is_right else self.get_logger().error)(f'"{prompt}": {text}')
+        if is_right:
+            self.get_logger().info(f'"{prompt}": {text}')
+        else:
+            self.get_logger().error(f'"{prompt}": {text}')
         return is_right
+
+    def _answer(self, client: Client, request: Any) -> Any:
+        """The response of a service; raises MapError where it says that it failed."""
+        name = client.srv_name
+        self.until(client.service_is_ready, f"the service {name}")
+        asked = client.call_async(request)
+        response = self.until(lambda: asked.done() and asked.result(), f"an answer of {name}")
+        if not response.success:
+            raise MapError(f"{name}: {response.message}")
+        return response
 
 
 def judged(response: SemanticQuery.Response, centers: Sequence[NDArray[np.float64]]) -> tuple[str, bool]:
