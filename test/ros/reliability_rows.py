@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The 44 failures of robots that this package survives, and what it does about each: the rows of docs/reliability.md.
 
-Tests that show row N are named `test_row_NN_...` and lie in this folder, or in test/build.
+Tests that show row N are named `test_row_NN_...`, of two rows `test_row_NN_and_MM_...`; they lie in this folder or in
+test/build.
 """
 
 from typing import NamedTuple

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
+
 from ccl_lgs_ros.msg import Keyframe
 from ros.cv_bridge_stand_in import OF_A_LATER_VERSION
 from ros.fake_camera import START_NS, STEP_PX, WIDTH, wall

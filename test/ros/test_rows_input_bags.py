@@ -8,6 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
+
 from capture_records import SIZE, START, ListStore, S, colour, drive, in_order, info, transform
 from ccl_lgs_ros.msg import MapStatus
 from ros.fake_camera import FOCAL, HEIGHT, STEP, STEP_PX, WALL, WIDTH, wall

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
+
 from capture_records import ListStore
 from ccl_lgs_ros.msg import Keyframe, MapStatus
 from ros.fake_camera import FRAME, HEIGHT, START_NS, WIDTH
