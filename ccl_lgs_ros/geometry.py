@@ -25,6 +25,15 @@ def rotation_from_quat(quat_wxyz: NDArray[np.floating]) -> NDArray[np.float64]:
     return Rotation.from_quat(np.roll(quat, -1)).as_matrix()
 
 
+def rigids(quats_wxyz: NDArray[np.floating], translations: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Transforms [N, 4, 4] of quaternions [N, 4] wxyz, which are normalised first, and translations [N, 3]."""
+    matrices = np.tile(np.eye(4), (len(translations), 1, 1))
+    if len(translations):
+        matrices[:, :3, :3] = Rotation.from_quat(np.roll(quats_wxyz, -1, axis=1)).as_matrix()
+    matrices[:, :3, 3] = translations
+    return matrices
+
+
 def quat_from_rotation(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
     """The unit quaternion wxyz, w >= 0, of a rotation matrix [3, 3]."""
     quat = np.roll(Rotation.from_matrix(rotation).as_quat(), 1)
@@ -68,6 +77,19 @@ def interpolate_rigid(
     rotations = Rotation.from_matrix(np.stack([before[:3, :3], after[:3, :3]]))
     rotation = Slerp([0.0, 1.0], rotations)(fraction).as_matrix()
     return rigid(rotation, (1.0 - fraction) * before[:3, 3] + fraction * after[:3, 3])
+
+
+def interpolate_rigids(
+    before: NDArray[np.floating], after: NDArray[np.floating], fractions: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """As `interpolate_rigid`, for many pairs [N, 4, 4] at once, each with its own fraction [N]."""
+    if not len(before):
+        return np.zeros((0, 4, 4))
+    turn = Rotation.from_matrix(np.swapaxes(before[:, :3, :3], 1, 2) @ after[:, :3, :3]).as_rotvec()
+    between = np.tile(np.eye(4), (len(before), 1, 1))
+    between[:, :3, :3] = before[:, :3, :3] @ Rotation.from_rotvec(fractions[:, None] * turn).as_matrix()
+    between[:, :3, 3] = before[:, :3, 3] + fractions[:, None] * (after[:, :3, 3] - before[:, :3, 3])
+    return between
 
 
 def rotation_angle(transform: NDArray[np.floating]) -> float:

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.geometry import (
     interpolate_rigid,
+    interpolate_rigids,
     invert_rigid,
     quat_from_rotation,
     rigid,
+    rigids,
     rotation_angle,
     rotation_from_quat,
     transform_points,
@@ -47,6 +49,19 @@ def test_half_way_is_as_far_from_both_ends(a, b, s, t) -> None:
     first, second = (rotation_angle(invert_rigid(middle) @ end) for end in (before, after))
     assert first == pytest.approx(second, abs=1e-6)
     assert np.allclose(middle[:3, 3], (s + t) / 2)
+
+
+def test_many_at_once_are_as_one_after_the_other() -> None:
+    generator = np.random.default_rng(0)
+    quats, translations = generator.normal(size=(2, 20, 4)), generator.normal(size=(2, 20, 3))
+    fractions = np.concatenate([[0.0, 1.0], generator.random(18)])
+    before, after = (rigids(q, t) for q, t in zip(quats, translations, strict=True))
+    between = interpolate_rigids(before, after, fractions)
+    for i in range(20):
+        assert np.allclose(before[i], rigid(rotation_from_quat(quats[0, i]), translations[0, i]))
+        assert np.allclose(between[i], interpolate_rigid(before[i], after[i], fractions[i]))
+    assert rigids(np.zeros((0, 4)), np.zeros((0, 3))).shape == (0, 4, 4)
+    assert interpolate_rigids(before[:0], after[:0], fractions[:0]).shape == (0, 4, 4)
 
 
 def test_a_zero_quaternion_is_refused() -> None:

@@ -2,6 +2,7 @@
 """The assembler pairs, waits and gives up as it says, and counts what it drops."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -234,6 +235,40 @@ def test_odometry_in_another_frame_names_the_fix() -> None:
     made = assembler(pose_source="topic")
     feed(made, info(), pose(START, 2.0, frame_id="odom"), colour(START), is_end=True)
     assert "set frames.map_frame" in made._drops.first["tf"]
+
+
+def test_poses_of_one_camera_are_no_other_camera_s() -> None:
+    made = assembler(pose_source="topic")
+    sent = [replace(pose(START, x), camera_name=name) for name, x in (("front", 1.0), ("left", 2.0))]
+    seen = [r for name in ("front", "left", "rear") for r in (info(name=name), colour(START, name=name))]
+    frames = feed(made, *sent, *seen, is_end=True)
+    assert {f.camera_name: f.world_from_camera[0, 3] for f in frames} == {"front": 1.0, "left": 2.0}
+    assert "cameras.rear.pose_topic" in made._drops.first["tf"]
+
+
+def test_odometry_carries_every_camera_by_its_own_frame() -> None:
+    made = assembler(pose_source="topic", camera_frames={"left": "left_eye"})
+    places = {"a": 0.1, "left_eye": 0.2}
+    mounted = [transform(0, x, parent="base", child=child, is_static=True) for child, x in places.items()]
+    front = info(name="front"), colour(START, name="front", frame_id="a")
+    left = info(name="left"), colour(START, name="left")
+    frames = feed(made, *mounted, pose(START, 2.0, child="base"), *front, *left, is_end=True)
+    assert made.frame_of_camera == {"front": "a", "left": "left_eye"}
+    for frame, x in zip(frames, places.values(), strict=True):
+        np.testing.assert_allclose(frame.world_from_camera, _moved(2.0) @ _moved(x), atol=1e-12)
+
+
+def test_to_forget_keeps_only_what_may_come_once() -> None:
+    made = assembler(use_depth=True)
+    mounted = transform(0, 0.3, parent="base", child="camera", is_static=True)
+    moving = [transform(START + i * S, float(i), child="base") for i in range(3)]
+    assert not feed(made, mounted, *moving, info(), info(is_depth=True), colour(START))
+    made.forget()
+    assert made.num_pending == 0 and not feed(made, depth(START), depth(START + S), is_end=True)
+    made.forget()
+    (frame,) = feed(made, moving[0], colour(START), depth(START), is_end=True)
+    np.testing.assert_allclose(frame.world_from_camera, _moved(0.0) @ _moved(0.3), atol=1e-12)
+    assert counts(made) == {}
 
 
 def test_a_jump_back_in_time_clears_what_waits_and_goes_on() -> None:

@@ -7,15 +7,15 @@ believed of a stamp is told by the keyframe of that stamp, or by the path before
 """
 
 import logging
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.errors import TransformError
-from ccl_lgs_ros.geometry import interpolate_rigid, invert_rigid, rigid, rotation_angle, rotation_from_quat
+from ccl_lgs_ros.geometry import interpolate_rigids, rigids
 from ccl_lgs_ros.ingest.records import PathRecord
 from ccl_lgs_ros.ingest.transforms import MAX_DISTANCE, SQUARED_NORM_TOLERANCE, TransformBuffer
 
@@ -26,6 +26,8 @@ MIN_STEP = 0.005  # metres; a Gaussian of a mapped surface is about so large
 MIN_TURN = 0.002  # radians: as much at the far side of a room
 
 Pose = NDArray[np.float64]  # [4, 4]
+Poses = NDArray[np.float64]  # [N, 4, 4]
+Stamps = NDArray[np.int64]  # [N] in ns
 Key = tuple[str, int]  # camera name and stamp in ns
 
 
@@ -40,6 +42,27 @@ class Placed(Protocol):
 
     @property
     def camera_name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectory:
+    """Poses in the map in the order of their stamps."""
+
+    stamps: Stamps = field(default_factory=lambda: np.zeros(0, np.int64))
+    poses: Poses = field(default_factory=lambda: np.zeros((0, 4, 4)))
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def nearest(self, stamps: Stamps, slop_ns: int) -> tuple[Poses, NDArray[np.bool_]]:
+        """The pose nearest to each stamp, and whether it is within the slop."""
+        if not len(self):
+            return np.tile(np.eye(4), (len(stamps), 1, 1)), np.zeros(len(stamps), bool)
+        after = np.searchsorted(self.stamps, stamps).clip(0, len(self) - 1)
+        before = (after - 1).clip(0)
+        is_before = np.abs(self.stamps[before] - stamps) < np.abs(self.stamps[after] - stamps)
+        at = np.where(is_before, before, after)
+        return self.poses[at], np.abs(self.stamps[at] - stamps) <= slop_ns
 
 
 class PathCorrector:
@@ -67,8 +90,7 @@ class PathCorrector:
         self._map_frame, self._body_frame, self._first_camera = map_frame, body_frame, first_camera
         self._slop_ns, self._gap_ns = int(slop * 1e9), int(gap * 1e9)
         self._transforms = transforms
-        self._believed: dict[int, Pose] = {}  # world_from_body by stamp, as the paths before had it
-        self._next: dict[int, Pose] = {}
+        self._before = self._next = Trajectory()  # of the body, as the paths so far had it
         self._warned: set[str] = set()
 
     def corrected(
@@ -85,39 +107,36 @@ class PathCorrector:
             other = sorted(path.frame_ids - {self._map_frame})[0]
             self._warn_once(f"is in the frame '{other}', poses are wanted in '{self._map_frame}'; it is not used")
             return {}
-        poses = self._read(path)
-        believed = self._believed_at(poses, self._trajectory(keyframes, camera_frames))
-        if poses and keyframes and not believed:
+        new = self._read(path)
+        believed, is_known = self._believed(new.stamps, self._body(keyframes, camera_frames))
+        if len(new) and keyframes and not is_known.any():
             self._warn_once("has no pose at the stamp of a keyframe; it is used when it comes again with other poses")
-        is_new = {stamp: _differs(believed[stamp], poses[stamp]) for stamp in believed}
-        self._next = {stamp: pose if is_new.get(stamp, True) else believed[stamp] for stamp, pose in poses.items()}
-        if not any(is_new.values()):
+        is_new = is_known & differ(believed, new.poses)
+        is_old = (is_known & ~is_new)[:, None, None]
+        self._next = Trajectory(new.stamps, np.where(is_old, believed, new.poses))
+        if not is_new.any():
             self.accept()
             return {}
-        corrections = [(stamp, poses[stamp] @ invert_rigid(believed[stamp])) for stamp in sorted(believed)]
-        moved = {(k.camera_name, k.stamp_ns): (k.world_from_camera, self._moved(k, corrections)) for k in keyframes}
-        return {key: pose for key, (before, pose) in moved.items() if pose is not None and _differs(before, pose)}
+        corrections = new.poses[is_known] @ np.linalg.inv(believed[is_known])
+        return self._moved(keyframes, Trajectory(new.stamps[is_known], corrections))
 
     def accept(self) -> None:
         """The keyframes have been moved as the last path had it."""
-        self._believed = self._next
+        self._before = self._next
 
-    def _read(self, path: PathRecord) -> dict[int, Pose]:
-        """World_from_body by stamp, in the order of the stamps."""
+    def _read(self, path: PathRecord) -> Trajectory:
         is_unit = np.abs((path.quats**2).sum(axis=1) - 1.0) < SQUARED_NORM_TOLERANCE  # false for NaN too
         is_good = is_unit & (np.abs(path.translations) <= MAX_DISTANCE).all(axis=1) & (path.stamps_ns > 0)
         if not is_good.all():
-            self._warn_once(
-                f"has poses without a stamp or that are not rigid ({int((~is_good).sum())}); they are left out"
-            )
-        found = {
-            int(path.stamps_ns[i]): rigid(rotation_from_quat(path.quats[i]), path.translations[i])
-            for i in np.flatnonzero(is_good)
-        }
-        return dict(sorted(found.items()))
+            count = f"{int((~is_good).sum())} of {len(is_good)}"
+            self._warn_once(f"has poses that have no stamp or are not rigid, which are left out ({count})")
+        last_of = {int(path.stamps_ns[i]): i for i in np.flatnonzero(is_good)}
+        stamps = np.array(sorted(last_of), np.int64)
+        chosen = np.array([last_of[stamp] for stamp in stamps.tolist()], np.int64)
+        return Trajectory(stamps, rigids(path.quats[chosen], path.translations[chosen]))
 
-    def _trajectory(self, keyframes: Sequence[Placed], camera_frames: Mapping[str, str]) -> list[tuple[int, Pose]]:
-        """Stamps and world_from_body of the keyframes of cameras whose place on the body is known, by stamp."""
+    def _body(self, keyframes: Sequence[Placed], camera_frames: Mapping[str, str]) -> Trajectory:
+        """World_from_body at the keyframes of cameras whose place on the body is known."""
         camera_from_body: dict[str, Pose] = {}
         if not self._body_frame:
             camera_from_body[self._first_camera] = np.eye(4)
@@ -126,35 +145,34 @@ class PathCorrector:
                 camera_from_body[name] = self._transforms.lookup_newest(frame, self._body_frame)
             except TransformError as error:
                 self._warn_once(f"does not move camera '{name}': {error}; check ingest.corrected_frame")
-        placed = [k for k in keyframes if k.camera_name in camera_from_body]
-        found = [(k.stamp_ns, k.world_from_camera @ camera_from_body[k.camera_name]) for k in placed]
-        return sorted(found, key=lambda item: item[0])
+        placed = sorted((k for k in keyframes if k.camera_name in camera_from_body), key=lambda k: k.stamp_ns)
+        if not placed:
+            return Trajectory()
+        poses = np.stack([k.world_from_camera for k in placed])
+        carried = poses @ np.stack([camera_from_body[k.camera_name] for k in placed])
+        return Trajectory(np.array([k.stamp_ns for k in placed], np.int64), carried)
 
-    def _believed_at(self, poses: Mapping[int, Pose], trajectory: list[tuple[int, Pose]]) -> dict[int, Pose]:
-        """World_from_body as it was believed at those stamps of the path of which anything is known."""
-        at_keyframe = dict(trajectory)
-        stamps = np.array([stamp for stamp, _ in trajectory], np.int64)
-        found: dict[int, Pose] = {}
-        for stamp in poses:
-            known = at_keyframe.get(stamp, self._believed.get(stamp))
-            if known is None and len(stamps):
-                nearest = int(np.abs(stamps - stamp).argmin())
-                is_near = abs(int(stamps[nearest]) - stamp) <= self._slop_ns
-                known = trajectory[nearest][1] if is_near else None
-            if known is not None:
-                found[stamp] = known
-        return found
+    def _believed(self, stamps: Stamps, body: Trajectory) -> tuple[Poses, NDArray[np.bool_]]:
+        """World_from_body as it was believed at stamps, and whether anything is known of them."""
+        found, is_known = body.nearest(stamps, 0)
+        for source, slop_ns in ((self._before, 0), (body, self._slop_ns)):
+            poses, is_near = source.nearest(stamps, slop_ns)
+            is_better = is_near & ~is_known
+            found, is_known = np.where(is_better[:, None, None], poses, found), is_known | is_near
+        return found, is_known
 
-    def _moved(self, keyframe: Placed, corrections: list[tuple[int, Pose]]) -> Pose | None:
-        """World_from_camera as the corrections around the keyframe have it; None if it lies beyond their ends."""
-        stamp, pose = keyframe.stamp_ns, keyframe.world_from_camera
-        if not corrections[0][0] - self._gap_ns <= stamp <= corrections[-1][0] + self._gap_ns:
-            return None
-        after = bisect_right(corrections, stamp, key=lambda item: item[0])
-        if after == 0 or after == len(corrections):
-            return corrections[min(after, len(corrections) - 1)][1] @ pose
-        (begin, early), (end, late) = corrections[after - 1], corrections[after]
-        return interpolate_rigid(early @ pose, late @ pose, (stamp - begin) / (end - begin))
+    def _moved(self, keyframes: Sequence[Placed], corrections: Trajectory) -> dict[Key, Pose]:
+        """World_from_camera as the corrections before and after each keyframe have it."""
+        stamps, before = np.array([k.stamp_ns for k in keyframes]), np.stack([k.world_from_camera for k in keyframes])
+        last = len(corrections) - 1
+        after = np.searchsorted(corrections.stamps, stamps, side="right")
+        early, late = (after - 1).clip(0), after.clip(0, last)
+        begin, end = corrections.stamps[early], corrections.stamps[late]
+        fractions = ((stamps - begin) / np.maximum(end - begin, 1)).clip(0.0, 1.0)
+        poses = interpolate_rigids(corrections.poses[early] @ before, corrections.poses[late] @ before, fractions)
+        first_ns, last_ns = int(corrections.stamps[0]) - self._gap_ns, int(corrections.stamps[last]) + self._gap_ns
+        is_moved = (stamps >= first_ns) & (stamps <= last_ns) & differ(before, poses)
+        return {(keyframes[i].camera_name, keyframes[i].stamp_ns): poses[i] for i in np.flatnonzero(is_moved).tolist()}
 
     def _warn_once(self, text: str) -> None:
         what = text.split("(")[0]
@@ -163,6 +181,8 @@ class PathCorrector:
             logger.warning("corrected_path %s", text)
 
 
-def _differs(before: Pose, after: Pose) -> bool:
-    step = np.linalg.norm(after[:3, 3] - before[:3, 3])
-    return bool(step > MIN_STEP) or rotation_angle(invert_rigid(before) @ after) > MIN_TURN
+def differ(before: Poses, after: Poses) -> NDArray[np.bool_]:
+    """Whether poses [N, 4, 4] are apart by more than what is known anyhow."""
+    steps = np.linalg.norm(after[:, :3, 3] - before[:, :3, 3], axis=1)
+    cosines = (np.einsum("nij,nij->n", before[:, :3, :3], after[:, :3, :3]) - 1.0) / 2.0
+    return (steps > MIN_STEP) | (np.arccos(np.clip(cosines, -1.0, 1.0)) > MIN_TURN)

@@ -100,7 +100,7 @@ class KeyframeNode(Node):
         if o.bag_path and o.camera_names:
             raise ConfigError(
                 "a recording is read for one camera: leave camera_names empty and set image_topic, "
-                "or play the recording and leave bag_path empty"
+                "or set bag_mode to play"
             )
         if o.bag_path:
             topics = BagTopics(**{name: getattr(o, name) for name in BagTopics.__dataclass_fields__})
