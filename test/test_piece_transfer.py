@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from lossy_link import Link
 
 from ccl_lgs_ros.ros.piece_receiver import CONFIRMED, PieceReceiver
-from ccl_lgs_ros.ros.piece_sender import MAX_AHEAD, PIECE_BYTES, QUESTION_PERIOD, Confirmation, Piece, PieceSender
+from ccl_lgs_ros.ros.piece_sender import (
+    MAX_AHEAD,
+    PIECE_BYTES,
+    QUESTION_PERIOD,
+    RENEWAL,
+    Confirmation,
+    Piece,
+    PieceSender,
+)
 
 OVERHEAD = 100  # bytes of a message beside its piece
 STEP = 0.01  # seconds of simulated time
@@ -150,6 +158,18 @@ def test_both_sides_may_be_killed_at_any_time() -> None:
         assert transfer.now < 600
         transfer.run(transfer.now + chance.uniform(0.05, 1.5))
         (transfer.start_sender if chance.random() < 0.5 else transfer.start_receiver)()
+    assert transfer.disk == content
+
+
+def test_a_stranger_that_takes_our_place_does_not_keep_it() -> None:
+    content = parcels(20, 50_000)
+    transfer = Transfer(content, Link(random.Random(15), rate=1_000_000), Link(random.Random(16)))
+    transfer.run(0.5)
+    assert 0 < transfer.sender.stored < len(content)
+    assert transfer.receiver.add(1, Piece(1, 0), 0)
+    transfer.run(RENEWAL - 1.0)
+    assert not transfer.sender.is_connected
+    transfer.run(60)
     assert transfer.disk == content
 
 

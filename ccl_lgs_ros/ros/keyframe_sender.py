@@ -72,16 +72,14 @@ class KeyframeSender:
         num_here, num_there = len(self._store.index), self._sender.stored
         if num_there > num_here:
             return (
-                f"the other host has {num_there} lines of this map's keyframes, here there are {num_here}: this is an "
-                "older copy of the map, so nothing is sent; capture into a new map_path"
+                f"the other host has more of this map than there is here ({num_there} lines of its journal, here "
+                f"{num_here}), as after putting back an older copy, so nothing is sent; capture into a new map_path"
             )
-        if self._answer:
-            return f"the other host stores no keyframes: {self._answer}"
         since = time.monotonic() - max(self._sender.heard_at, self._began)
         if since < ANSWER_TIMEOUT:
-            return ""
-        topic = self._publisher.topic_name
+            return f"the other host stores no keyframes: {self._answer}" if self._answer else ""
         waiting = f"nobody acknowledges keyframes since {since:.0f} s, {self.num_waiting} wait here on the disk"
+        topic = self._publisher.topic_name
         if not self._publisher.get_subscription_count():
             return (
                 f"{waiting}; nobody listens to {topic}: start training_node with keyframe_transport:=topic on the "

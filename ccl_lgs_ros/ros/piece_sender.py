@@ -20,6 +20,7 @@ MAX_AHEAD = 8  # parcels that are sent before the first of them is stored
 MAX_PARCEL_BYTES = 16 << 20
 QUESTION_PERIOD = 0.5  # seconds between questions while there is nothing else to send
 SILENCE = 3.0  # seconds without confirmation after which the link counts as broken
+RENEWAL = 20.0  # seconds without confirmation after which a new session begins, should the receiver refuse the old one
 KEPT_SESSIONS = 16  # former receivers whose late confirmations are passed over
 KEPT_LATE = 1024  # pieces that were given up and may be confirmed yet
 
@@ -64,6 +65,7 @@ class PieceSender:
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self.session = secrets.randbits(63)
+        self._session_since = math.inf  # until the first question
         self.stored = 0  # parcels that the receiver has on its disk
         self.heard_at = -math.inf  # when it last confirmed anything
         self.is_connected = False
@@ -85,6 +87,7 @@ class PieceSender:
             self.is_connected = False
             self._former.clear()  # whoever answers now is alive
             self._take_back(len(self._under_way))
+        self._renew(now)
         if self.is_connected:
             self._take_back_late(now)
         pieces = self._next_pieces(num_parcels) if self.is_connected else []
@@ -114,11 +117,21 @@ class PieceSender:
         if confirmation.stored > self.stored:
             self._forget_before(confirmation.stored)
 
+    def _renew(self, now: float) -> None:
+        """Begin a new session after a long silence: a stranger may have taken our place at the receiver."""
+        self._session_since = min(self._session_since, now)
+        if now - max(self.heard_at, self._session_since) > RENEWAL:
+            self.session, self._session_since = secrets.randbits(63), now
+            self._forget_all()
+
     def _begin(self, confirmation: Confirmation) -> None:
         """Another receiver, or one that has restarted: it holds what is on its disk and nothing else."""
         if self._receiver is not None:
             self._former.append(self._receiver)
         self._receiver, self.stored = confirmation.receiver, confirmation.stored
+        self._forget_all()
+
+    def _forget_all(self) -> None:
         for known in (self._parcels, self._waiting, self._held, self._under_way, self._late):
             known.clear()
 

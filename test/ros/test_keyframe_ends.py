@@ -97,7 +97,7 @@ def test_a_map_that_is_begun_anew_is_sent_too_and_an_older_copy_is_refused(node:
     with sending(node, fill(tmp_path / "second", range(2, 7))) as sender:
         until(lambda: stamps(base) == [0, 1, 2, 3, 4, 5, 6] and not sender.num_waiting)
     with sending(node, tmp_path / "copy") as sender:
-        until(lambda: "older copy of the map" in sender.trouble)
+        until(lambda: "putting back an older copy" in sender.trouble)
         report = sender.add_to({"state": 2, "message": "10 images"})
         assert report["message"].endswith("10 images") and "map_path" in report["message"]
         assert (report["state"], report["keyframes_pending"]) == (2, 0)
