@@ -29,7 +29,7 @@ class IngestOptions:
     sync_slop: float = option(0.02, "Seconds that colour, depth and pose stamps may differ.", low=0, high=1)
     tf_timeout: float = option(1.0, "Seconds that an image waits for its transform.", low=0, high=30)
     tf_cache: float = option(30.0, "Seconds of tf that are kept.", low=1, high=3600)
-    pending_queue: int = option(60, "Images that may wait for depth or transforms.", low=1, high=1000)
+    pending_queue: int = option(120, "Images that may wait for depth or transforms.", low=1, high=1000)
     depth_scale: float = option(0.0, "Metres per depth unit; 0 = by encoding (16UC1 mm, 32FC1 m).", low=0)
     cloud_topic: str = option(
         "", "PointCloud2 topic whose points are the depth of images that have no depth image; empty = none."
