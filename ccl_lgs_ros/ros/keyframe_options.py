@@ -7,6 +7,7 @@ from ccl_lgs_ros.options import option
 from ccl_lgs_ros.ros.qos import CHOICES
 
 DEFAULT_MAP_PATH = "~/.ros/ccl_lgs/map"
+SAVE_ROOT_MEANING = "Folder that save_map and load_map may not leave; '' = the one that map_path is in, / = anywhere."
 TRANSPORTS = ("shared", "topic")  # of keyframes
 
 

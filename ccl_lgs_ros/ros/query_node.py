@@ -6,7 +6,6 @@ Serves `semantic_query`, `render_view`, `get_map_info`, `encode_text`, `~/load_m
 `label_info`, `preview`, `gaussian_cloud`, `semantic_cloud`, `semantic_gaussians` and `status`.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ from ccl_lgs_ros.ros.turns import Turns
 from ccl_lgs_ros.ros.view_topics import ViewTopics
 from ccl_lgs_ros.ros.vocabulary import Vocabulary
 from ccl_lgs_ros.srv import EncodeText, GetMapInfo, LoadMap, RenderView, SemanticQuery
+from ccl_lgs_ros.storage.confined import permitted, save_root
 
 GROUPS = ("device", "download", "frames.", "ingest.tf_cache", "rendering.", "perception.", "query.")
 # The middleware must hold what comes at once: of the ten requests that are usual it drops the first for the eleventh.
@@ -156,7 +156,7 @@ class QueryNode(AutostartNode):
 
     def _draw(self) -> None:
         if self.reader is not None and self.is_active and self._turns.is_idle:
-            self._views.look(self.reader, self.options.max_pixels, self.options.preview_period)
+            self._views.look(self.reader, self.options.preview_period)
 
     def _is_ready_to_ask(self) -> bool:
         return self.reader is None or not self.is_active or self.reader.is_ready_to_ask()
@@ -206,7 +206,7 @@ class QueryNode(AutostartNode):
         return response
 
     def _load(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
-        path = Path(os.path.expandvars(request.path)).expanduser()
+        path = permitted(request.path, save_root(self.options.save_root, self.options.map_path))
         reader = MapReader(path, self.config)
         reader.open()
         self.active_reader()

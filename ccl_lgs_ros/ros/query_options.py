@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from ccl_lgs_ros.options import option
-from ccl_lgs_ros.ros.keyframe_options import DEFAULT_MAP_PATH
+from ccl_lgs_ros.ros.keyframe_options import DEFAULT_MAP_PATH, SAVE_ROOT_MEANING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,6 +12,7 @@ class QueryNodeOptions:
     """Which map is asked, what is published of the answers, and how much may be asked for."""
 
     map_path: str = option(DEFAULT_MAP_PATH, "Map directory; waited for if there is none yet.")
+    save_root: str = option("", SAVE_ROOT_MEANING)
     autostart: bool = option(True, "Configure and activate at once; false leaves that to a lifecycle manager.")
     watch_period: float = option(0.5, "Seconds between looks for a new version of the map.", low=0.05, high=60)
     vocabulary: str = option(
@@ -27,7 +28,7 @@ class QueryNodeOptions:
     max_prompt_length: int = option(1000, "Characters in a prompt.", low=1, high=100_000)
     max_prompts: int = option(64, "Texts in a request of encode_text.", low=1, high=10_000)
     max_points: int = option(
-        200_000, "Gaussians that an answer lists, in its indices and its cloud; more are thinned evenly.", low=100
+        100_000, "Gaussians that an answer lists, in its indices and its cloud; more are thinned evenly.", low=100
     )
     max_pixels: int = option(4_000_000, "Pixels in a picture of render_view.", low=1, high=100_000_000)
 

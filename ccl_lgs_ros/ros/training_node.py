@@ -31,6 +31,7 @@ from ccl_lgs_ros.ros.supervisor import Supervisor
 from ccl_lgs_ros.ros.training_options import TrainingNodeOptions
 from ccl_lgs_ros.ros.worker_messages import Finished, Report, Reset, Save, Settings
 from ccl_lgs_ros.srv import LoadMap, SaveMap
+from ccl_lgs_ros.storage.confined import permitted, save_root
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 
@@ -57,6 +58,7 @@ class TrainingNode(AutostartNode):
         self.config = declare_options(self, MapConfig())
         warn_of_unknown(self, self._parameters)
         self.map_path = self.options.map_path
+        self._root = save_root(self.options.save_root, self.map_path)
         self.train = self.options.train
         self.supervisor: Supervisor | None = None
         self.receiver: KeyframeReceiver | None = None
@@ -188,7 +190,7 @@ class TrainingNode(AutostartNode):
         finished = await self._done(
             Save(
                 job=0,
-                path=request.path,
+                path=str(permitted(request.path, self._root)) if request.path else "",
                 include_keyframes=request.include_keyframes,
                 export_ply=request.export_ply,
                 overwrite=request.overwrite,
@@ -212,7 +214,7 @@ class TrainingNode(AutostartNode):
         return response
 
     async def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
-        path = os.path.expanduser(os.path.expandvars(request.path))
+        path = str(permitted(request.path, self._root))
         directory = MapDirectory.open(path)
         store = KeyframeStore(directory)
         if self._action.is_busy:

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from ccl_lgs_ros.options import option
-from ccl_lgs_ros.ros.keyframe_options import DEFAULT_MAP_PATH, TRANSPORTS
+from ccl_lgs_ros.ros.keyframe_options import DEFAULT_MAP_PATH, SAVE_ROOT_MEANING, TRANSPORTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,6 +12,7 @@ class TrainingNodeOptions:
     """When the map grows, is refined and is published."""
 
     map_path: str = option(DEFAULT_MAP_PATH, "Map directory; made if there is none, continued if there is one.")
+    save_root: str = option("", SAVE_ROOT_MEANING)
     autostart: bool = option(True, "Configure and activate at once; false leaves that to a lifecycle manager.")
     train: bool = option(True, "Take in keyframes as they are stored; false builds only when build_map asks for it.")
     snapshot_period: float = option(10.0, "Seconds between published versions while keyframes come.", low=0.5)

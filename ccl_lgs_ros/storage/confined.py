@@ -31,6 +31,13 @@ def own_file(folder: Path, name: object) -> Path:
     return path
 
 
+def save_root(option: str, map_path: str) -> Path | None:
+    """Where callers may read and write maps, as the option of that name says; None is anywhere."""
+    if option == "/":
+        return None
+    return Path(os.path.expanduser(option)) if option else Path(os.path.expanduser(map_path)).absolute().parent
+
+
 def permitted(path: str, root: Path | None) -> Path:
     """The folder that the caller of a service means.
 

@@ -233,7 +233,7 @@ def _check_file(path: Path, expected: Mapping[str, int]) -> None:
 
 
 def _damaged(path: Path, why: str) -> str:
-    return f"{path} is damaged: {why}; ask for an earlier version, or build the map again"
+    return f"{path} is damaged: {why}; remove that version to go back to the one before it, or build the map again"
 
 
 def _fingerprint(path: Path) -> dict[str, int]:
