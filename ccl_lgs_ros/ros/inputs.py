@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_policy_name_from_kind
 
 from ccl_lgs_ros.ros.clock_check import check_clock
-from ccl_lgs_ros.ros.guards import guarded
+from ccl_lgs_ros.ros.guards import guarded, shortened
 from ccl_lgs_ros.ros.qos import with_overrides
 
 
@@ -82,7 +82,7 @@ class Input:
         self.count += 1
         self.last = time.monotonic()
         if self.count == 1:
-            self._node.get_logger().info(f"first {self.role} from {self.topic}{_shape(message)}")
+            self._node.get_logger().info(shortened(f"first {self.role} from {self.topic}{_shape(message)}"))
         check_clock(self._node, self.role, message)
         self._receive(message, self.topic)
 

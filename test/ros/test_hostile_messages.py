@@ -8,6 +8,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,15 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
 
 from capture_records import ListStore, S, colour, depth, info, transform
-from hypothesis import HealthCheck, given, settings
+from ccl_lgs_ros.msg import Keyframe, MapStatus
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from ros.fake_camera import FakeCamera
+from ros.harness import DISCOVERY, LATCHED, RELIABLE, STATIC_TF
 from ros.hostile import BYTES, GOOD, MESSAGES, UINT32, almost
+from ros.injected import inject
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
 
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import DecodeError
@@ -34,13 +41,14 @@ from ccl_lgs_ros.ingest.messages import (
     pose_record,
     transform_records,
 )
-from ccl_lgs_ros.picture_header import PNG_MAGIC, stated_size
 from ccl_lgs_ros.ingest.records import ColourRecord, Record
 from ccl_lgs_ros.ingest.transforms import MAX_FRAMES, MAX_PARENTS, MAX_SAMPLES, DisconnectedError, TransformBuffer
 from ccl_lgs_ros.keyframe_capture import Capture
+from ccl_lgs_ros.picture_header import PNG_MAGIC, stated_size
 
 OPTIONS = {"ingest.cloud_topic": "/cloud", "keyframes.min_sharpness": 0.0}
 NUM_GOOD = 3
+MAX_OUTPUT = 100_000  # characters that a node may say of some hundred bad messages
 NUM_EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "150"))
 FUZZ = settings(
     max_examples=NUM_EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
@@ -291,3 +299,92 @@ def test_row_25_an_error_that_nobody_foresaw_costs_one_image_and_is_counted() ->
     capture.finish()
     assert len(store) == NUM_GOOD - 1 and capture.counts["format"] == 1
     assert capture.drops.first["format"] == "internal error: TypeError: surprise"
+
+
+def told(statuses: list[MapStatus]) -> MapStatus:
+    return next((s for s in reversed(statuses) if s.node == "keyframe_node"), MapStatus())
+
+
+def drawn(messages: st.SearchStrategy[Any], count: int) -> list[Any]:
+    """Some messages, always the same."""
+    found: list[Any] = []
+
+    @settings(FUZZ, max_examples=count, phases=[Phase.generate])
+    @given(messages)
+    def take(message: Any) -> None:
+        found.append(message)
+
+    take()
+    return found
+
+
+@pytest.mark.timeout(400)
+def test_a_node_outlives_hundreds_of_hostile_messages_and_goes_on(
+    client, start, tmp_path: Path, record_property
+) -> None:
+    node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable", ingest__tf_timeout=3.0)
+    node.wait_for("listening", DISCOVERY)
+    kept, statuses = client.collect(Keyframe, "keyframe"), client.collect(MapStatus, "status", LATCHED)
+    camera = FakeCamera(client, RELIABLE)
+    publishers = {
+        "image": client.publisher(Image, "image"),
+        "depth": client.publisher(Image, "depth"),
+        "camera_info": client.publisher(CameraInfo, "camera_info"),
+        "/tf": client.publisher(TFMessage, "/tf"),
+        "/tf_static": client.publisher(TFMessage, "/tf_static", STATIC_TF),
+    }
+    sent = 0
+    for topic, publisher in publishers.items():
+        for message in drawn(MESSAGES[topic], 60):
+            publisher.publish(message)
+            sent += 1
+            client.spin(0.01)
+    client.until(lambda: told(statuses).frames_received >= 50, 60, "the hostile images")
+    assert node.is_alive and not kept
+    for _ in range(20):  # until images and what belongs to them come together
+        camera.send()
+        client.spin(0.5)
+        if len(kept) >= 3:
+            break
+    assert len(kept) >= 3, node.output
+    client.until(lambda: told(statuses).keyframes >= 3, DISCOVERY, "a status that counts them")
+    assert told(statuses).frames_rejected_format > 0 and told(statuses).state == MapStatus.STATE_COLLECTING
+    assert len(node.output) < MAX_OUTPUT and "internal error" not in node.output
+    record_property("figure", f"{sent} hostile messages, then {len(kept)} keyframes")
+
+
+# The second image breaks its decoding, the third the callback that receives it.
+BROKEN = """
+import ccl_lgs_ros.ros.subscriptions as node
+from ccl_lgs_ros.ingest.frames import FrameDecoder
+decode, receive, images = FrameDecoder.colour, node.colour_record, []
+def broken_colour(self, frame):
+    if frame.stamp_ns == images[1]:
+        raise TypeError("surprise in decoding")
+    return decode(self, frame)
+def broken_record(message, *arguments, **options):
+    record = receive(message, *arguments, **options)
+    images.append(record.stamp_ns)
+    if len(images) in (3, 4):
+        raise RuntimeError("surprise in a callback")
+    return record
+FrameDecoder.colour, node.colour_record = broken_colour, broken_record
+"""
+
+
+def test_row_25_an_exception_in_a_callback_or_in_decoding_costs_that_image_and_a_line_of_log(
+    client, start, tmp_path: Path, monkeypatch, record_property
+) -> None:
+    inject(monkeypatch, tmp_path / "site", BROKEN, module="keyframe_node")
+    node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable", ingest__tf_timeout=6.0)
+    node.wait_for("listening", DISCOVERY)
+    kept, statuses = client.collect(Keyframe, "keyframe"), client.collect(MapStatus, "status", LATCHED)
+    camera = FakeCamera(client, RELIABLE)
+    for _ in range(7):
+        camera.send()
+    client.until(lambda: len(kept) == 4, 30, "the other images")
+    client.until(lambda: told(statuses).keyframes == 4, DISCOVERY, "a status that counts them")
+    assert node.is_alive and told(statuses).frames_rejected_format == 1
+    assert node.output.count("surprise in decoding") == 1
+    assert node.output.count("surprise in a callback") == 1
+    record_property("figure", "3 of 7 images broke the code: 1 counted, 2 logged once, 4 kept")
