@@ -27,7 +27,7 @@ ROWS = {
     9: Row("depth is NaN, infinite, zero or negative", "unknown; with too little known depth an image is dropped"),
     10: Row("depth in millimetres or in metres", "the encoding tells; implausible depth gives a warning"),
     11: Row("depth of another camera or size", "it is carried over by tf and both intrinsics; refused where it cannot"),
-    12: Row("colours come in thirty encodings", "all of them decode to the same picture; others are refused by name"),
+    12: Row("colours come in many encodings", "all of them decode to the same picture; others are refused by name"),
     13: Row("padded rows, other byte order", "both are undone"),
     14: Row("compressed images, and depth as JPEG", "PNG, quantised and RVL depth decode; JPEG depth is refused"),
     15: Row("lens distortion, no calibration", "images are rectified by their model; K of zeros is refused"),
