@@ -40,7 +40,7 @@ def cloud_message(columns: dict[str, NDArray[Any]], header: Header) -> PointClou
         row_step=dtype.itemsize * count,
         is_dense=all(np.isfinite(rows[name]).all() for name in ("x", "y", "z") if name in columns),
     )
-    message.data = array("B", rows.tobytes())  # from bytes alone, rclpy would look at each
+    message.data = array("B", rows.tobytes())  # of bytes alone, some versions of rclpy look at each
     return message
 
 

@@ -122,7 +122,7 @@ def image_message(pixels: NDArray[Any], header: Header) -> Image:
     message = Image(
         header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encodings[kind], step=pixels.strides[0]
     )
-    message.data = array("B", pixels.tobytes())  # from bytes alone, rclpy would look at each
+    message.data = array("B", pixels.tobytes())  # of bytes alone, some versions of rclpy look at each
     return message
 
 

@@ -18,6 +18,7 @@ from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.query.answer import MapIndex
+from ccl_lgs_ros.registry import part_class
 from ccl_lgs_ros.ros.loading import Loading
 from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
@@ -202,9 +203,11 @@ def _lacking(config: MapConfig) -> str:
     """Why the rasterizer or the encoder that the options name does not work here; empty where they do."""
     try:
         for kind, name in (("encoder", config.perception.encoder), ("rasterizer", config.rendering.rasterizer)):
-            reason = "" if name == "auto" else reasons_against(kind, config).get(name, "")
-            if reason:
-                return reason
+            if name != "auto":
+                part_class(kind, name)  # raises where there is none of this name
+                reason = reasons_against(kind, config)[name]
+                if reason:
+                    return reason
     except CclLgsError as error:
         return str(error)
     return ""

@@ -2,7 +2,7 @@
 """What the map and its answers look like from a camera, as images."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -113,10 +113,17 @@ def map_picture(semantic_map: SemanticMap, rasterizer: Rasterizer, view: View) -
 def newest_view(reader: MapReader, max_pixels: int) -> View:
     """What the newest keyframe saw, in no more pixels than may be drawn."""
     camera, world_from_camera = reader.last_view()
-    shrink = (max_pixels / (camera.width * camera.height)) ** 0.5
-    if shrink < 1.0:
-        camera = camera.resized(max(int(camera.width * shrink), 1), max(int(camera.height * shrink), 1))
-    return View(camera=camera, world_from_camera=world_from_camera, frame_id=reader.map.map_frame)
+    view = View(camera=camera, world_from_camera=world_from_camera, frame_id=reader.map.map_frame)
+    return shrunk(view, max_pixels)
+
+
+def shrunk(view: View, max_pixels: int) -> View:
+    """The same view in no more pixels than these."""
+    camera = view.camera
+    factor = (max_pixels / (camera.width * camera.height)) ** 0.5
+    if factor >= 1.0:
+        return view
+    return replace(view, camera=camera.resized(*(max(int(n * factor), 1) for n in (camera.width, camera.height))))
 
 
 def _view(reader: MapReader, options: QueryNodeOptions, request: RenderView.Request, lookup: Lookup) -> View:

@@ -2,6 +2,7 @@
 """Pictures on topics, drawn where somebody looks and no request waits: the map, and the last answer in it."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,11 @@ from sensor_msgs.msg import Image
 from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.ros.conversions import header_message, image_message
 from ccl_lgs_ros.ros.map_reader import MapReader
-from ccl_lgs_ros.ros.pictures import Sight, answer_pictures, map_picture, newest_view
+from ccl_lgs_ros.ros.pictures import Sight, answer_pictures, map_picture, newest_view, shrunk
 from ccl_lgs_ros.ros.qos import LATCHED, with_overrides
 from ccl_lgs_ros.structures import SemanticMap
 
+MOST_PIXELS = 1_000_000  # in a picture: 3 MB
 REST = 3.0  # times what drawing a preview took that the node does other things, so that a slow machine still answers
 
 
@@ -38,9 +40,9 @@ class ViewTopics:
 
     def seen(self, sight: Sight) -> None:
         """An answer that was looked at from somewhere."""
-        self._due = sight
+        self._due = replace(sight, view=shrunk(sight.view, MOST_PIXELS))
 
-    def look(self, reader: MapReader, max_pixels: int, preview_period: float) -> None:
+    def look(self, reader: MapReader, preview_period: float) -> None:
         """Draw one thing that somebody subscribes to; nothing while the rasterizer is being compiled."""
         wants_answer = self._mask.get_subscription_count() + self._overlay.get_subscription_count() > 0
         wants_preview = self._preview.get_subscription_count() > 0 and time.monotonic() >= self._next_preview
@@ -48,27 +50,27 @@ class ViewTopics:
             return
         if wants_answer and self._due:
             due, self._due = self._due, None
-            self._draw_answer(reader, due, max_pixels)
+            self._draw_answer(reader, due)
         else:
             began = time.monotonic()
             self._next_preview = began + preview_period  # also where drawing fails
-            self._draw_preview(reader, max_pixels)
+            self._draw_preview(reader)
             now = time.monotonic()
             self._next_preview = max(self._next_preview, now + REST * (now - began))
 
-    def _draw_answer(self, reader: MapReader, due: Sight | tuple[SemanticMap, Answer], max_pixels: int) -> None:
+    def _draw_answer(self, reader: MapReader, due: Sight | tuple[SemanticMap, Answer]) -> None:
         if isinstance(due, tuple):
-            due = Sight(semantic_map=due[0], answer=due[1], view=newest_view(reader, max_pixels))
+            due = Sight(semantic_map=due[0], answer=due[1], view=newest_view(reader, MOST_PIXELS))
         mask, overlay = answer_pictures(due, reader.encoder, reader.rasterizer)
         header = header_message(self._node.get_clock().now().nanoseconds, due.view.frame_id)
         self._mask.publish(image_message(mask, header))
         self._overlay.publish(image_message(overlay, header))
 
-    def _draw_preview(self, reader: MapReader, max_pixels: int) -> None:
+    def _draw_preview(self, reader: MapReader) -> None:
         entry = reader.last_keyframe()
         key = (reader.map.map_id, reader.version, entry.id, entry.revision)
         if self._shown is None or self._shown[0] != key:
-            picture = map_picture(reader.map, reader.rasterizer, newest_view(reader, max_pixels))
+            picture = map_picture(reader.map, reader.rasterizer, newest_view(reader, MOST_PIXELS))
             self._shown = (key, picture)
         header = header_message(self._node.get_clock().now().nanoseconds, reader.map.map_frame)
         self._preview.publish(image_message(self._shown[1], header))

@@ -67,6 +67,17 @@ def test_all_gaussians_arrive_in_chunks_with_their_language(
     assert not chunks[1].codebooks
 
 
+def test_codebooks_come_in_parts_that_join_and_may_need_more_chunks_than_the_gaussians(
+    semantic_map: SemanticMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(map_clouds, "BOOK_CHUNK", 10)
+    chunks = list(semantic_gaussians(semantic_map, HEADER))
+    assert [len(chunk.codebooks) for chunk in chunks] == [10, 10, 10, 6]
+    assert [chunk.cloud.width for chunk in chunks] == [COUNT, 0, 0, 0]
+    assert {chunk.chunk_count for chunk in chunks} == {4}
+    assert np.concatenate([chunk.codebooks for chunk in chunks]).reshape(6, 6).tolist() == np.eye(6).tolist()
+
+
 def test_a_map_without_gaussians_is_one_empty_chunk() -> None:
     empty = SemanticMap(gaussians=Gaussians.empty(), levels={}, encoder="builtin/1")
     (only,) = semantic_gaussians(empty, HEADER)
