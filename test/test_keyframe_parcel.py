@@ -4,6 +4,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from test_keyframe_store import keyframe, writer
 from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.geometry import rigid
 from ccl_lgs_ros.ros.keyframe_parcel import NOTHING, packed, taken, unpacked
+from ccl_lgs_ros.storage import map_copy
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.received import ReceivedLines
@@ -163,3 +165,25 @@ def test_how_much_was_received_outlives_the_process_and_damage_is_named(target) 
     (target.path / "received.json").write_text("[")
     with pytest.raises(MapError, match="remove it"):
         ReceivedLines(directory)
+
+
+def test_a_copy_that_is_made_while_keyframes_come_never_counts_one_that_it_lacks(
+    source, target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = MapDirectory.open(target.path.parent)
+    lines = ReceivedLines(directory)
+    copy = map_copy.shutil.copy2
+
+    def copy_while_one_comes(*paths: Any) -> None:
+        copy(*paths)
+        number = lines["a"]
+        if number < len(source.index):
+            taken(target, unpacked(packed(source, number)))
+            lines.put("a", number + 1)
+
+    copy_while_one_comes(target.path / "keyframes.jsonl", tmp_path)
+    monkeypatch.setattr(map_copy.shutil, "copy2", copy_while_one_comes)
+    folder, _ = map_copy.copy_map(directory, tmp_path / "copy", include_keyframes=True, overwrite=False)
+    copied = MapDirectory.open(folder)
+    assert lines["a"] == len(source.index)
+    assert 0 < ReceivedLines(copied)["a"] <= len(KeyframeStore(copied))

@@ -84,9 +84,12 @@ def _fill(directory: MapDirectory, folder: Path, include_keyframes: bool) -> Non
     if version:
         shutil.copytree(directory.snapshot_path(version), folder / "snapshots" / directory.snapshot_path(version).name)
     if include_keyframes and directory.keyframes_path.is_dir():
+        if directory.session_path.exists():  # before the keyframes, so that it knows none that the copy lacks
+            shutil.copy2(directory.session_path, folder)
         keyframes = folder / directory.keyframes_path.name
         keyframes.mkdir()
-        for journal in sorted(directory.keyframes_path.glob("*.json*")):
+        # Backwards: received.json before keyframes.jsonl, so that it counts none that the copy lacks.
+        for journal in sorted(directory.keyframes_path.glob("*.json*"), reverse=True):
             shutil.copy2(journal, keyframes)
         for images in sorted(entry for entry in directory.keyframes_path.iterdir() if entry.is_dir()):
             shutil.copytree(images, keyframes / images.name, symlinks=True)
