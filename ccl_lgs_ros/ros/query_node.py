@@ -34,7 +34,7 @@ from ccl_lgs_ros.ros.parameters import declare_options, on_change, warn_of_unkno
 from ccl_lgs_ros.ros.qos import RELIABLE, STATIC, with_overrides
 from ccl_lgs_ros.ros.query_options import CHANGEABLE, QueryNodeOptions
 from ccl_lgs_ros.ros.questions import error_code
-from ccl_lgs_ros.ros.spinning import run_node
+from ccl_lgs_ros.ros.spinning import every, run_node
 from ccl_lgs_ros.ros.status import StatusPublisher
 from ccl_lgs_ros.ros.turns import Turns
 from ccl_lgs_ros.ros.view_topics import ViewTopics
@@ -72,8 +72,8 @@ class QueryNode(AutostartNode):
         self._turns = Turns(self, lambda: self.options)
         self._create_services()
         self._create_subscriptions()
-        self.create_timer(self.options.watch_period, guarded(self.get_logger(), "watch", self._watch))
-        self.create_timer(DRAW_PERIOD, guarded(self.get_logger(), "draw", self._draw))
+        every(self, self.options.watch_period, guarded(self.get_logger(), "watch", self._watch))
+        every(self, DRAW_PERIOD, guarded(self.get_logger(), "draw", self._draw))
         self.start(self.options.autostart)
 
     def configure(self) -> None:

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
 
 from ccl_lgs_ros.msg import Keyframe, MapStatus
 from ros.fake_camera import FakeCamera
-from ros.harness import LATCHED, RELIABLE
+from ros.harness import LATCHED, RELIABLE, ROOT
 
 from ccl_lgs_ros.ros.clock_check import clock_advice
 
@@ -58,3 +58,18 @@ def test_row_05_without_a_clock_the_nodes_of_a_recording_still_listen_and_report
     client.until(lambda: len(keyframes) == 1, 60, "a keyframe")
     seen = len(statuses)
     client.until(lambda: len(statuses) >= seen + 2, 60, "a status each second though /clock stands still")
+
+
+@pytest.mark.parametrize("name", ["training_node", "query_node"])
+def test_row_05_without_a_clock_the_nodes_of_the_map_report_all_the_same(
+    name: str, client, start, tmp_path: Path
+) -> None:
+    statuses = client.collect(MapStatus, "status", LATCHED)
+    start(name, map_path=tmp_path / "map", use_sim_time=True, autostart=False)
+    client.until(lambda: len(statuses) >= 3, 60, "a status each second though nothing comes on /clock")
+
+
+def test_no_timer_of_a_node_stands_still_with_the_clock() -> None:
+    """rclpy's create_timer follows /clock unless it is given another; `every` gives it one."""
+    users = [path.name for path in (ROOT / "ccl_lgs_ros" / "ros").glob("*.py") if "create_timer(" in path.read_text()]
+    assert users == ["spinning.py"]
