@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import cv2
 
@@ -15,6 +16,7 @@ from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.capture_parts import assembler_of, corrector_of, decoder_of, selector_of
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
+from ccl_lgs_ros.ingest.camera_streams import CameraStreams
 from ccl_lgs_ros.ingest.drops import REASONS, Drops
 from ccl_lgs_ros.ingest.frames import PosedFrame, sharpness
 from ccl_lgs_ros.ingest.images import ColourDecoder, decode_colour
@@ -160,23 +162,28 @@ class Capture:
         return f"{text}; waiting: {self._assembler.waiting}" if self._assembler.waiting else text
 
     def _missing(self) -> str:
-        cameras = self._assembler.cameras.values()
         if not self.num_images:
             return "no colour image has arrived"
-        if not any(camera.has_info for camera in cameras):
-            return f"{self.num_images} colour images have arrived but no camera_info"
-        if self._use_depth and all(camera.depths.newest_ns is None for camera in cameras):
-            hint = "set ingest.use_depth=false if there is none"
-            return f"{self.num_images} colour images have arrived but no depth image; {hint}"
-        if self._use_labels and all(camera.labels.newest_ns is None for camera in cameras):
-            return (
-                f"{self.num_images} colour images have arrived but no label image; correct label_topic, or set it to ''"
-            )
+        for name, camera in self._assembler.cameras.items():
+            lacking = self._lacking(camera) if camera.newest_colour_ns is not None else None
+            if lacking:
+                whose = f" of '{name}'" if name else ""
+                return f"{self.num_images} colour images have arrived but no {lacking[0]}{whose}{lacking[1]}"
         faults = [reason for reason, is_fault in REASONS.items() if is_fault and self.drops.counts[reason]]
         if not self.num_kept and faults:
             worst = max(faults, key=lambda reason: self.drops.counts[reason])
             return f"{self.num_images} colour images have arrived but no keyframe: {self.drops.first[worst]}"
         return ""
+
+    def _lacking(self, camera: CameraStreams) -> tuple[str, str] | None:
+        """What a camera that sends images sends none of, and what to do about it."""
+        if not camera.has_info:
+            return "camera_info", ""
+        if self._use_depth and camera.depths.newest_ns is None:
+            return "depth image", "; set ingest.use_depth=false if there is none"
+        if self._use_labels and camera.labels.newest_ns is None:
+            return "label image", "; correct label_topic, or set it to ''"
+        return None
 
     def _take_in(self) -> None:
         for record in self._inbox.taken():
@@ -213,6 +220,8 @@ class Capture:
 
     def _keyframe(self, frame: PosedFrame) -> Keyframe | None:
         """The frame as a stored keyframe, None if it is not wanted or cannot be read."""
+        pose = self._corrector.present(frame.camera_name, frame.stamp_ns, frame.world_from_camera)
+        frame = replace(frame, world_from_camera=pose)
         try:
             keyframe = self._worthwhile(frame)
             if not self._store.append(keyframe):

@@ -90,6 +90,7 @@ class KeyframeSelector:
     def correct(self, world_from_camera_of: Mapping[tuple[str, int], NDArray[np.float64]]) -> None:
         """Keyframes have moved; poses [4, 4] by camera name and stamp."""
         for name, kept in self._cameras.items():
+            kept.last_position = None  # localisation has moved as well, or is about to
             for index, stamp in enumerate(kept.stamps_ns.tolist()):
                 if (name, stamp) in world_from_camera_of:
                     kept.poses[index] = world_from_camera_of[name, stamp]

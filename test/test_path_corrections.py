@@ -111,6 +111,37 @@ def test_beyond_the_ends_keyframes_move_with_them_within_the_gap_only() -> None:
         assert moved["", keyframe.stamp_ns] == pytest.approx(LOOP @ keyframe.world_from_camera, abs=1e-9)
 
 
+def test_keyframes_from_after_the_jump_that_came_before_the_path_stay() -> None:
+    keyframes = drive(16)
+    jumped = {("", k.stamp_ns): LOOP @ k.world_from_camera for k in keyframes[12:]}
+    stored = after(keyframes, jumped)
+    made = corrector()
+    moved = made.corrected(path_of(keyframes[:10]), stored, FRAMES)
+    assert sorted(stamp for _, stamp in moved) == [k.stamp_ns for k in keyframes[:12]]
+    later = drive(18)[17]
+    assert np.array_equal(made.present("", later.stamp_ns, later.world_from_camera), later.world_from_camera)
+
+
+def test_images_that_waited_while_keyframes_moved_move_too_until_localisation_has_jumped() -> None:
+    keyframes, made = drive(18), corrector()
+    made.corrected(path_of(keyframes[:10]), keyframes[:12], FRAMES)
+    for keyframe in keyframes[12:14]:
+        found = made.present("", keyframe.stamp_ns, keyframe.world_from_camera)
+        assert found == pytest.approx(LOOP @ keyframe.world_from_camera, abs=1e-9)
+    for keyframe in keyframes[14:]:
+        jumped = LOOP @ keyframe.world_from_camera
+        assert np.array_equal(made.present("", keyframe.stamp_ns, jumped), jumped)
+
+
+def test_an_image_of_another_time_is_not_moved() -> None:
+    keyframes = drive(10)
+    for stamp in (keyframes[3].stamp_ns, keyframes[-1].stamp_ns + 3 * S):
+        made = corrector()
+        made.corrected(path_of(keyframes), keyframes, FRAMES)
+        assert np.array_equal(made.present("", stamp, np.eye(4)), np.eye(4))
+    assert np.array_equal(corrector().present("", START, LOOP), LOOP)
+
+
 def test_disorder_repetition_and_nonsense_change_nothing() -> None:
     keyframes = drive(8)
     clean = path_of(keyframes)

@@ -4,19 +4,22 @@
 What the path says of a stamp, times the inverse of what was believed of that stamp, is a correction: it moves whatever
 was fixed to the robot then. A keyframe between two corrections moves as either would have it, weighed by time. What was
 believed of a stamp is told by the keyframe of that stamp, or by the path before, or by a keyframe within the slop.
+
+Localisation itself jumps when a loop closes. Images from before the jump that wait for something move too; keyframes
+from after it that were stored before the path came stay.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.errors import TransformError
-from ccl_lgs_ros.geometry import interpolate_rigids, rigids
+from ccl_lgs_ros.geometry import rigids
 from ccl_lgs_ros.ingest.records import PathRecord
+from ccl_lgs_ros.ingest.trajectory import Pose, Poses, Stamps, Tail, Trajectory, steps_and_turns
 from ccl_lgs_ros.ingest.transforms import MAX_DISTANCE, SQUARED_NORM_TOLERANCE, TransformBuffer
 
 logger = logging.getLogger(__name__)
@@ -25,9 +28,6 @@ logger = logging.getLogger(__name__)
 MIN_STEP = 0.005  # metres; a Gaussian of a mapped surface is about so large
 MIN_TURN = 0.002  # radians: as much at the far side of a room
 
-Pose = NDArray[np.float64]  # [4, 4]
-Poses = NDArray[np.float64]  # [N, 4, 4]
-Stamps = NDArray[np.int64]  # [N] in ns
 Key = tuple[str, int]  # camera name and stamp in ns
 
 
@@ -42,27 +42,6 @@ class Placed(Protocol):
 
     @property
     def camera_name(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trajectory:
-    """Poses in the map in the order of their stamps."""
-
-    stamps: Stamps = field(default_factory=lambda: np.zeros(0, np.int64))
-    poses: Poses = field(default_factory=lambda: np.zeros((0, 4, 4)))
-
-    def __len__(self) -> int:
-        return len(self.stamps)
-
-    def nearest(self, stamps: Stamps, slop_ns: int) -> tuple[Poses, NDArray[np.bool_]]:
-        """The pose nearest to each stamp, and whether it is within the slop."""
-        if not len(self):
-            return np.tile(np.eye(4), (len(stamps), 1, 1)), np.zeros(len(stamps), bool)
-        after = np.searchsorted(self.stamps, stamps).clip(0, len(self) - 1)
-        before = (after - 1).clip(0)
-        is_before = np.abs(self.stamps[before] - stamps) < np.abs(self.stamps[after] - stamps)
-        at = np.where(is_before, before, after)
-        return self.poses[at], np.abs(self.stamps[at] - stamps) <= slop_ns
 
 
 class PathCorrector:
@@ -91,6 +70,8 @@ class PathCorrector:
         self._slop_ns, self._gap_ns = int(slop * 1e9), int(gap * 1e9)
         self._transforms = transforms
         self._before = self._next = Trajectory()  # of the body, as the paths so far had it
+        self._corrections = Trajectory()
+        self._tails: dict[str, Tail] = {}  # by camera name
         self._warned: set[str] = set()
 
     def corrected(
@@ -118,11 +99,36 @@ class PathCorrector:
             self.accept()
             return {}
         corrections = new.poses[is_known] @ np.linalg.inv(believed[is_known])
-        return self._moved(keyframes, Trajectory(new.stamps[is_known], corrections))
+        self._corrections = Trajectory(new.stamps[is_known], corrections)
+        moved = self._moved(keyframes)
+        if not moved:
+            self.accept()
+        return moved
 
     def accept(self) -> None:
         """The keyframes have been moved as the last path had it."""
         self._before = self._next
+
+    def present(self, camera_name: str, stamp_ns: int, pose: Pose) -> Pose:
+        """World_from_camera [4, 4] of an image as of now; what waited while keyframes moved has a pose from before.
+
+        Args:
+            camera_name: whose images are asked for in the order of their stamps.
+            stamp_ns: of the image.
+            pose: as tf had it at the stamp.
+        """
+        tail = self._tails.pop(camera_name, None)
+        if tail is None or not tail.stamp_ns < stamp_ns <= self._last_ns + self._gap_ns:
+            return pose
+        if stamp_ns > self._last_ns and tail.has_jumped(stamp_ns, pose):
+            return pose
+        moved = self._corrections.carry(np.array([stamp_ns]), pose[None])[0]
+        self._tails[camera_name] = Tail(stamp_ns, pose, moved, tail)
+        return moved
+
+    @property
+    def _last_ns(self) -> int:
+        return int(self._corrections.stamps[-1])
 
     def _read(self, path: PathRecord) -> Trajectory:
         is_unit = np.abs((path.quats**2).sum(axis=1) - 1.0) < SQUARED_NORM_TOLERANCE  # false for NaN too
@@ -161,18 +167,37 @@ class PathCorrector:
             found, is_known = np.where(is_better[:, None, None], poses, found), is_known | is_near
         return found, is_known
 
-    def _moved(self, keyframes: Sequence[Placed], corrections: Trajectory) -> dict[Key, Pose]:
-        """World_from_camera as the corrections before and after each keyframe have it."""
+    def _moved(self, keyframes: Sequence[Placed]) -> dict[Key, Pose]:
+        """World_from_camera of the keyframes as the corrections have it."""
         stamps, before = np.array([k.stamp_ns for k in keyframes]), np.stack([k.world_from_camera for k in keyframes])
-        last = len(corrections) - 1
-        after = np.searchsorted(corrections.stamps, stamps, side="right")
-        early, late = (after - 1).clip(0), after.clip(0, last)
-        begin, end = corrections.stamps[early], corrections.stamps[late]
-        fractions = ((stamps - begin) / np.maximum(end - begin, 1)).clip(0.0, 1.0)
-        poses = interpolate_rigids(corrections.poses[early] @ before, corrections.poses[late] @ before, fractions)
-        first_ns, last_ns = int(corrections.stamps[0]) - self._gap_ns, int(corrections.stamps[last]) + self._gap_ns
-        is_moved = (stamps >= first_ns) & (stamps <= last_ns) & differ(before, poses)
-        return {(keyframes[i].camera_name, keyframes[i].stamp_ns): poses[i] for i in np.flatnonzero(is_moved).tolist()}
+        after = self._corrections.carry(stamps, before)
+        is_covered = self._corrections.covers(stamps, self._gap_ns)
+        is_moved = is_covered & differ(before, after)
+        is_moved &= self._is_from_before(keyframes, stamps, before, after, is_covered)
+        return {(keyframes[i].camera_name, keyframes[i].stamp_ns): after[i] for i in np.flatnonzero(is_moved).tolist()}
+
+    def _is_from_before(
+        self, keyframes: Sequence[Placed], stamps: Stamps, before: Poses, after: Poses, is_covered: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Whether each keyframe came before localisation was corrected, which may be before the path has come.
+
+        Beyond the last correction each camera is followed until it has jumped.
+        """
+        is_old = np.ones(len(stamps), bool)
+        self._tails, ended = {}, set()
+        order = np.argsort(stamps, kind="stable")
+        for i in order[is_covered[order]].tolist():
+            name = keyframes[i].camera_name
+            tail = self._tails.get(name)
+            stamp = int(stamps[i])
+            has_jumped = tail is not None and stamp > self._last_ns and tail.has_jumped(stamp, before[i])
+            if name in ended or has_jumped:
+                is_old[i] = False
+                ended.add(name)
+            else:
+                self._tails[name] = Tail(stamp, before[i], after[i], tail)
+        self._tails = {name: tail for name, tail in self._tails.items() if name not in ended}
+        return is_old
 
     def _warn_once(self, text: str) -> None:
         what = text.split("(")[0]
@@ -183,6 +208,5 @@ class PathCorrector:
 
 def differ(before: Poses, after: Poses) -> NDArray[np.bool_]:
     """Whether poses [N, 4, 4] are apart by more than what is known anyhow."""
-    steps = np.linalg.norm(after[:, :3, 3] - before[:, :3, 3], axis=1)
-    cosines = (np.einsum("nij,nij->n", before[:, :3, :3], after[:, :3, :3]) - 1.0) / 2.0
-    return (steps > MIN_STEP) | (np.arccos(np.clip(cosines, -1.0, 1.0)) > MIN_TURN)
+    steps, turns = steps_and_turns(before, after)
+    return (steps > MIN_STEP) | (turns > MIN_TURN)

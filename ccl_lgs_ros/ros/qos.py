@@ -36,8 +36,3 @@ def with_overrides(qos: QoSProfile) -> dict[str, Any]:
     """
     kinds = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
     return {"qos_profile": copy(qos), "qos_overriding_options": QoSOverridingOptions(policy_kinds=kinds)}
-
-
-def overridable() -> QoSOverridingOptions:
-    """As `with_overrides`, for a profile that nobody else uses."""
-    return QoSOverridingOptions.with_default_policies()

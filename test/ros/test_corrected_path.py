@@ -21,6 +21,7 @@ from ccl_lgs_ros.ros.conversions import path_message, transform_of
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 
+LATER_NS = 3_000_000_000  # beyond ingest.corrected_gap
 TURN = 0.17  # radians: ten degrees
 LOOP = rigid(rotation_from_quat(np.array([np.cos(TURN / 2), 0, 0, np.sin(TURN / 2)])), np.array([0.0, 0.5, 0.0]))
 
@@ -57,6 +58,7 @@ def test_row_30_a_corrected_path_moves_the_keyframes_of_its_stamps(
     client.until(counted(statuses, pose_revision=1), 60, "the correction is counted")
     client.until(lambda: moved(paths, wanted), 60, "the path shows the corrected poses, the one between them too")
 
+    camera.stamp_ns += LATER_NS
     camera.send(moves=False)
     client.until(lambda: len(keyframes) == 5, 60, "where a keyframe was before is a new place now")
     assert node.interrupt() == 0
