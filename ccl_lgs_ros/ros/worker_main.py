@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 
 from ccl_lgs_ros.errors import CclLgsError
 from ccl_lgs_ros.executable import advice
+from ccl_lgs_ros.ros.priority import stand_back
 from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox, SendingHandler
 from ccl_lgs_ros.ros.worker_messages import Report, Settings
 
@@ -19,7 +20,7 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # the node decides when the worker ends
     connection = Connection(int(sys.argv[1]))
     settings: Settings = connection.recv()
-    os.nice(settings.niceness)
+    stand_back(settings.niceness)
     outbox = Outbox(connection)
     handler = SendingHandler(outbox)
     root = logging.getLogger("ccl_lgs_ros")

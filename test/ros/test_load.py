@@ -24,9 +24,11 @@ from ros.wall_map import BUILD, ENDLESS, ON_DEMAND, wall_map
 
 SHORT, LONG = 60.0, 600.0  # seconds
 WARM_UP = 0.4  # of the time; queues, caches and pools of memory fill in it
-MAX_GROWTH = 20.0  # MB a minute of a node's memory after that
-MAX_LATENCY = 5.0  # seconds from an image's stamp to its keyframe
+MAX_GROWTH = 2.0  # MB a minute of a node's memory after that, in the long run
+MAX_QUEUED = 700.0  # MB that the images take which all queues together may hold
+TF_CACHE = 30.0  # seconds, as ingest.tf_cache: where an image waits longer, its pose is gone
 MAX_WAIT = 5.0  # seconds for an answer
+NUM_BEFORE = 8  # keyframes in the map before the camera starts
 SAMPLE_PERIOD = 1.0  # seconds
 STARTED = 60.0  # seconds that processes may take to find each other on a busy machine
 DECIDED = (
@@ -47,15 +49,7 @@ KINDS = (  # what each node asks, again and again
     (GetMapInfo, "get_map_info"),
 )
 CAPTURE = {"qos": "reliable", "keyframes__min_translation": 0.3}
-TRAIN = {  # refines nearly all the time
-    "refine_every": 10,
-    "refine_idle": 1.0,
-    "snapshot_period": 5.0,
-    "gaussians__iterations": 2000,
-    "gaussians__image_width": 160,
-    "rendering__rasterizer": "numba_cpu",
-    "device": "cpu",
-}
+TRAIN = {**ON_DEMAND, "niceness": 10, "gaussians__image_width": 160}
 
 
 class Course:
@@ -69,11 +63,12 @@ class Course:
         self.waits: list[float] = []  # seconds for an answer
         self.published: dict[str, float] = {}
         self.status = MapStatus()  # the last one of the capture
+        self.steps = 0  # of the optimiser
 
     @property
     def counted(self) -> int:
         """Images that the capture has decided on."""
-        return self.status.keyframes + sum(getattr(self.status, f"frames_{name}") for name in DECIDED)
+        return self.num_kept + sum(getattr(self.status, f"frames_{name}") for name in DECIDED)
 
     @property
     def trained_share(self) -> float:
@@ -81,17 +76,27 @@ class Course:
         first = round(len(self.seconds) * WARM_UP)
         return (self.trained[-1] - self.trained[first]) / (self.seconds[-1] - self.seconds[first]) / cores()
 
+    @property
+    def num_kept(self) -> int:
+        """Keyframes of this camera."""
+        return self.status.keyframes - NUM_BEFORE
+
     def growth(self, node: str) -> float:
         """Megabytes a minute that a node's memory grew by after the warm-up."""
         first = round(len(self.seconds) * WARM_UP)
         return float(np.polyfit(self.seconds[first:], self.megabytes[node][first:], 1)[0]) * 60.0
 
+    def rise(self, node: str) -> float:
+        """Megabytes that a node came to hold beyond what it held when the camera started."""
+        return max(self.megabytes[node]) - self.megabytes[node][0]
+
     def __str__(self) -> str:
         sent, came = round(self.published["published"]), self.status.frames_received
         grown = ", ".join(f"{name} {self.growth(name):+.1f}" for name in self.megabytes)
         return (
-            f"{self.status.frames_dropped_queue} of {sent} frames lost in queues, {sent - came} on the wire; "
-            f"{self.status.keyframes} keyframes, at most {max(self.latencies):.2f} s after their images; memory grew "
+            f"{self.status.frames_dropped_queue} of {sent} frames lost in queues, {sent - came} on the wire, "
+            f"{self.status.frames_dropped_tf} without tf; "
+            f"{self.num_kept} keyframes, at most {max(self.latencies):.2f} s after their images; memory grew "
             f"by {grown} MB a minute; answers within {max(self.waits):.2f} s; the trainer had {self.trained_share:.0%} "
             f"of {cores()} cores, the machine's load was {os.getloadavg()[0]:.0f}"
         )
@@ -118,15 +123,18 @@ def driven(client: Any, start: Callable[..., Any], path: Path, domain: int, seco
     """A camera, the three nodes and somebody who asks, for so long."""
     course, statuses = Course(), client.collect(MapStatus, "status", LATCHED)
     client.node.create_subscription(Keyframe, "keyframe", lambda k: course.latencies.append(age(k.header)), RELIABLE)
+    wall_map(path, NUM_BEFORE)
     nodes = {
         "keyframe_node": start("keyframe_node", map_path=path, **CAPTURE),
         "query_node": start("query_node", map_path=path, rendering__rasterizer="numba_cpu"),
     }
     training = start("training_node", map_path=path, **TRAIN)
     nodes["keyframe_node"].wait_for("listening", STARTED)
+    feedback: list = []
+    building = client.send_goal(BuildMap, "build_map", feedback, iterations=ENDLESS)
+    client.until(lambda: any(f.stage == "optimize" for f in feedback), BUILD, "the optimiser at work")
     asking = client.node.create_client(SemanticQuery, "semantic_query")
     client.until(asking.service_is_ready, STARTED, "the service semantic_query")
-    client.until(training.children, STARTED, "a worker")
     camera = subprocess.Popen(
         [sys.executable, "-m", "ros.camera_load", str(seconds)],
         env={**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'test'}"},
@@ -152,6 +160,8 @@ def driven(client: Any, start: Callable[..., Any], path: Path, domain: int, seco
         course.status = next((s for s in reversed(statuses) if s.node == "keyframe_node"), course.status)
         return course.counted >= course.status.frames_received > 0
 
+    course.steps = feedback[-1].iteration if feedback[-1].stage == "optimize" else 0
+    building.cancel_goal_async()
     client.until(is_decided, STARTED, "a decision on every image")
     client.spin(2 * SAMPLE_PERIOD)  # what is still to come comes
     assert is_decided()
@@ -212,7 +222,7 @@ def test_row_22_fifty_questions_at_once_during_training_are_answered_or_told_bus
     client, start, domain, tmp_path: Path, record_property
 ) -> None:
     path = wall_map(tmp_path / "map")
-    start("training_node", map_path=path, **{**ON_DEMAND, "niceness": 10})
+    start("training_node", map_path=path, **ON_DEMAND)
     start("query_node", map_path=path, rendering__rasterizer="numba_cpu")
     assert client.result(client.send_goal(BuildMap, "build_map", iterations=2), BUILD).result.success
     feedback: list = []
@@ -251,11 +261,10 @@ def check(course: Course, record_property: Callable[[str, str], None]) -> None:
     record_property("figure", str(course))
     assert course.status.frames_dropped_queue == 0, str(course)
     assert course.counted == course.status.frames_received <= course.published["published"]
-    assert course.status.frames_dropped_tf == 0, str(course)
-    assert len(course.latencies) == course.status.keyframes > 0 and max(course.latencies) < MAX_LATENCY, str(course)
-    assert max(course.growth(name) for name in course.megabytes) < MAX_GROWTH, str(course)
+    assert len(course.latencies) == course.num_kept > 0 and max(course.latencies) < TF_CACHE, str(course)
+    assert max(course.rise(name) for name in course.megabytes) < MAX_QUEUED, str(course)
     assert max(course.waits) < MAX_WAIT, str(course)
-    assert course.trained[-1] > 0.1 * course.seconds[-1], "the trainer was not at work"
+    assert course.steps > 10, "the trainer was not at work"
 
 
 def test_row_23_a_minute_at_30_hz_beside_the_trainer_loses_no_frame(
@@ -269,4 +278,6 @@ def test_row_23_a_minute_at_30_hz_beside_the_trainer_loses_no_frame(
 def test_ten_minutes_at_30_hz_beside_the_trainer_lose_no_frame(
     client, start, domain, tmp_path: Path, record_property
 ) -> None:
-    check(driven(client, start, tmp_path / "map", domain, LONG), record_property)
+    course = driven(client, start, tmp_path / "map", domain, LONG)
+    check(course, record_property)
+    assert max(course.growth(name) for name in course.megabytes) < MAX_GROWTH, str(course)

@@ -26,6 +26,7 @@ from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import load
 
 PAUSED, TRAINING, READY = MapStatus.STATE_PAUSED, MapStatus.STATE_TRAINING, MapStatus.STATE_READY
+NICENESS = 10
 QUIET = 1.5  # seconds in which something that went on would show
 WAITS = ("spin_until_future_complete", "spin_once", "spin", "call")  # on a node or client they block a callback
 
@@ -121,9 +122,10 @@ def test_periods_change_while_the_node_runs_and_are_checked(client, start, tmp_p
 def test_row_24_the_worker_is_a_new_process_that_inherits_nothing(
     client, start, tmp_path: Path, record_property
 ) -> None:
-    node = start("training_node", map_path=wall_map(tmp_path / "map", count=4), **ON_DEMAND)
-    done = client.result(client.send_goal(BuildMap, "build_map", iterations=1), BUILD)
-    assert done.result.success, done.result.message
+    options = {**ON_DEMAND, "niceness": NICENESS}
+    node = start("training_node", map_path=wall_map(tmp_path / "map", count=4), **options)
+    statuses = client.collect(MapStatus, "status", LATCHED)
+    client.until(lambda: newest(statuses).state == MapStatus.STATE_WAITING_FOR_DATA, BUILD, "a worker that waits")
     (worker,) = node.children()
     arguments = Path(f"/proc/{worker}/cmdline").read_bytes().split(b"\0")
     assert arguments[1:3] == [b"-m", b"ccl_lgs_ros.ros.worker_main"], "its own program, no copy of the node"
@@ -131,7 +133,17 @@ def test_row_24_the_worker_is_a_new_process_that_inherits_nothing(
     assert any("libtorch" in name for name in of_worker) and not any("libtorch" in name for name in of_node)
     assert any("librcl" in name for name in of_node) and not any("librcl" in name for name in of_worker)
     assert os.getsid(worker) == worker != os.getsid(node.pid), "Ctrl-C reaches the node alone"
+    assert_stands_back(worker, node.pid)
     record_property("figure", "the node maps no library of torch, the worker none of ROS")
+
+
+def assert_stands_back(worker: int, node: int) -> None:
+    """Where Linux weighs sessions against each other, the worker's own must have the nice value too."""
+    nice, nice_of_node = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (worker, node))
+    assert nice == min(nice_of_node + NICENESS, 19)
+    autogroup = Path(f"/proc/{worker}/autogroup")
+    if autogroup.exists() and (told := autogroup.read_text().strip()):
+        assert told.endswith(f"nice {nice}"), told
 
 
 def libraries(pid: int) -> set[str]:
