@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several cameras by names, each with topics, parameters and a frame of its own."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from ccl_lgs_ros.msg import Keyframe
 from rclpy.context import Context
 from rclpy.node import Node
 from ros.fake_camera import STEP, FakeCamera
-from ros.harness import DISCOVERY, RELIABLE
+from ros.harness import DISCOVERY, RELIABLE, ROOT
 
 from ccl_lgs_ros.errors import ConfigError
 from ccl_lgs_ros.ros.camera_options import declare_cameras
@@ -93,6 +94,25 @@ def test_the_parameters_of_a_camera_are_its_own(make_node) -> None:
     assert list(cameras) == ["front", "left"]
     assert (cameras["front"].image_topic, cameras["left"].image_topic) == ("", "/rgb")
     assert "Colour images" in node.describe_parameter("cameras.front.image_topic").description
+
+
+@pytest.mark.parametrize("namespace", ["", "/robot1"])
+def test_the_parameter_file_of_the_docs_is_one(domain: int, tmp_path: Path, namespace: str) -> None:
+    text = (ROOT / "docs" / "capturing.md").read_text()
+    block = text[text.index("    /**/keyframe_node:") :].partition("\n\n")[0]
+    (tmp_path / "parameters.yaml").write_text(textwrap.dedent(block))
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    given = ["--ros-args", "--params-file", str(tmp_path / "parameters.yaml")]
+    node = rclpy.create_node("keyframe_node", namespace=namespace or None, context=context, cli_args=given)
+    try:
+        cameras = declare_cameras(node, declare_options(node, KeyframeNodeOptions()), "")
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert list(cameras) == ["front", "left"]
+    assert cameras["left"].image_topic == "/left_camera/color/image_raw"
+    assert cameras["left"].camera_frame == "left_optical" and cameras["front"].camera_frame == ""
 
 
 @pytest.mark.parametrize(
