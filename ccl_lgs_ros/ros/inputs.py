@@ -45,7 +45,8 @@ class Input:
         self.topic = ""  # the one that is subscribed to
         self.count = 0
         self.last = 0.0  # time.monotonic of the newest message
-        self._node, self._types, self._receive, self._qos = node, types, receive, qos
+        self.types, self.qos = types, qos
+        self._node, self._receive = node, receive
         self._warned: set[str] = set()
 
     def look(self) -> None:
@@ -54,8 +55,8 @@ class Input:
             return
         for topic in self.topics:
             for kind in _kinds(self._node, topic):
-                if kind in self._types:
-                    self._subscribe(topic, self._types[kind])
+                if kind in self.types:
+                    self._subscribe(topic, self.types[kind])
                     return
                 self._warn_once(f"{topic} has messages of type {kind}; the {self.role} must be {self._wanted}")
 
@@ -74,7 +75,7 @@ class Input:
             topic,
             guarded(self._node.get_logger(), f"a message on {topic}", self._take),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
-            **with_overrides(self._qos),
+            **with_overrides(self.qos),
         )
         self.topic = topic
 
@@ -100,7 +101,7 @@ class Input:
 
     @property
     def _wanted(self) -> str:
-        return " or ".join(self._types)
+        return " or ".join(self.types)
 
 
 def topics_of_types(node: Node, types: Sequence[str]) -> Iterator[str]:
