@@ -14,6 +14,7 @@ from ccl_lgs_ros.srv import GetMapInfo
 from ccl_lgs_ros.structures import SemanticMap
 
 UNKNOWN = float("nan")
+MOST = 2**32 - 1  # of a count
 
 
 def fill_map_info(response: GetMapInfo.Response, semantic_map: SemanticMap, path: Path) -> None:
@@ -24,13 +25,13 @@ def fill_map_info(response: GetMapInfo.Response, semantic_map: SemanticMap, path
     response.map_id, response.map_version = semantic_map.map_id, semantic_map.version
     response.map_path, response.map_frame = str(path.resolve()), semantic_map.map_frame
     response.encoder = semantic_map.encoder
-    response.num_keyframes = int(_figure(info.get("keyframes"), 0))
+    response.num_keyframes = _count(info.get("keyframes"))
     response.num_gaussians = len(semantic_map.gaussians)
     response.levels = [name for name in COARSE_FIRST if name in semantic_map.levels]
     levels = [semantic_map.levels[name] for name in response.levels]
     response.num_tracks = [level.num_tracks for level in levels]
     response.codebook_sizes = [len(level.codebook) for level in levels]
-    response.vote_bytes = int(_figure(info.get("vote_bytes"), 0))
+    response.vote_bytes = _count(info.get("vote_bytes"), most=2**63)
     response.psnr = _figure(held_out.get("psnr") if isinstance(held_out, dict) else None, UNKNOWN)
     center, size = bounds(semantic_map)
     response.bounds_pose = pose_message(rigid(np.eye(3), center))
@@ -49,6 +50,11 @@ def bounds(semantic_map: SemanticMap) -> tuple[NDArray[np.float64], NDArray[np.f
     return (low + high) / 2, high - low
 
 
+def _count(value: Any, most: int = MOST) -> int:
+    """A count of the map's record; 0 where it lacks it, or holds what no message can carry."""
+    return int(value) if isinstance(value, (int, float)) and 0 <= value <= most else 0
+
+
 def _figure(value: Any, unknown: float) -> float:
     """A figure of the map's record, which may lack it."""
-    return float(value) if isinstance(value, (int, float)) else unknown
+    return float(value) if isinstance(value, (int, float)) and abs(value) < MOST else unknown

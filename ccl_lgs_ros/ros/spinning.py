@@ -3,6 +3,7 @@
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -64,13 +65,24 @@ def _spin(node: Any, signals: list[int]) -> None:
     executor.add_node(node)
     try:
         while not signals and rclpy.ok() and not getattr(node, "is_done", False):
-            executor.spin_once(timeout_sec=HEARTBEAT)
+            _spin_once(executor)
     except ExternalShutdownException:
         pass
     finally:
         executor.remove_node(node)
     if signals:
         logging.getLogger(__name__).info("%s received: saving and stopping", signal.Signals(signals[0]).name)
+
+
+def _spin_once(executor: Any) -> None:
+    """Do what is due; guards.py keeps callbacks from raising, but not rclpy, say where a response cannot be sent."""
+    try:
+        executor.spin_once(timeout_sec=HEARTBEAT)
+    except ExternalShutdownException:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).error("%s: %s; the node goes on", type(error).__name__, error)
+        time.sleep(HEARTBEAT)  # should it happen without end, the log stays readable
 
 
 def _end(node: Any) -> None:
