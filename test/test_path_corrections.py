@@ -8,8 +8,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ccl_lgs_ros.geometry import interpolate_rigid, invert_rigid, quat_from_rotation, rigid, rotation_from_quat
+from ccl_lgs_ros.geometry import (
+    check_rigid,
+    interpolate_rigid,
+    invert_rigid,
+    quat_from_rotation,
+    rigid,
+    rotation_from_quat,
+)
 from ccl_lgs_ros.ingest.corrections import MIN_STEP, PathCorrector
 from ccl_lgs_ros.ingest.records import PathRecord, TransformRecord
 from ccl_lgs_ros.ingest.transforms import TransformBuffer
@@ -163,6 +172,30 @@ def test_disorder_repetition_and_nonsense_change_nothing() -> None:
     assert all(np.allclose(found[key], expected[key], atol=1e-12) for key in found)
     assert corrector().corrected(path([]), keyframes, FRAMES) == {}
     assert corrector().corrected(clean, [], FRAMES) == {}
+
+
+NUMBERS = st.sampled_from([0.0, -0.3, 7.0, 1e9, -1e300, np.inf, np.nan])
+QUATS = st.sampled_from([(1.0, 0, 0, 0), (0.5, -0.5, 0.5, 0.5), (0.0, 0, 0, 0), (1e300, 0, 0, 0), (np.nan, 0, 0, 1.0)])
+STAMPS = st.integers(-(2**31) * S, 2**31 * S) | st.integers(0, 20).map(lambda i: START + i * S // 5)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(STAMPS, st.tuples(*[NUMBERS] * 3), QUATS), max_size=12))
+def test_whatever_a_path_holds_keyframes_stay_rigid(poses: list) -> None:
+    keyframes, made = drive(), corrector()
+    hostile = PathRecord(
+        stamp_ns=0,
+        frame_ids=frozenset(),
+        stamps_ns=np.array([stamp for stamp, _, _ in poses], np.int64),
+        translations=np.array([place for _, place, _ in poses], np.float64).reshape(-1, 3),
+        quats=np.array([quat for _, _, quat in poses], np.float64).reshape(-1, 4),
+    )
+    for _ in range(2):
+        moved = made.corrected(hostile, keyframes, FRAMES)
+        made.accept()
+        keyframes = after(keyframes, moved)
+    for pose in moved.values():
+        check_rigid(pose)
 
 
 def test_poses_of_another_frame_are_refused_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:

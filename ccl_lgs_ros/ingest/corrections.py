@@ -131,7 +131,8 @@ class PathCorrector:
         return int(self._corrections.stamps[-1])
 
     def _read(self, path: PathRecord) -> Trajectory:
-        is_unit = np.abs((path.quats**2).sum(axis=1) - 1.0) < SQUARED_NORM_TOLERANCE  # false for NaN too
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_unit = np.abs((path.quats**2).sum(axis=1) - 1.0) < SQUARED_NORM_TOLERANCE  # false for NaN too
         is_good = is_unit & (np.abs(path.translations) <= MAX_DISTANCE).all(axis=1) & (path.stamps_ns > 0)
         if not is_good.all():
             count = f"{int((~is_good).sum())} of {len(is_good)}"
