@@ -82,7 +82,7 @@ def _fill(directory: MapDirectory, folder: Path, include_keyframes: bool) -> Non
     shutil.copy2(directory.path / "map.json", folder)
     version = directory.newest_version()
     if version:
-        shutil.copytree(directory.snapshot_path(version), folder / "snapshots" / directory.snapshot_path(version).name)
+        _copy_files(directory.snapshot_path(version), folder / "snapshots" / directory.snapshot_path(version).name)
     if include_keyframes and directory.keyframes_path.is_dir():
         if directory.session_path.exists():  # before the keyframes, so that it knows none that the copy lacks
             shutil.copy2(directory.session_path, folder)
@@ -90,9 +90,18 @@ def _fill(directory: MapDirectory, folder: Path, include_keyframes: bool) -> Non
         keyframes.mkdir()
         # Backwards: received.json before keyframes.jsonl, so that it counts none that the copy lacks.
         for journal in sorted(directory.keyframes_path.glob("*.json*"), reverse=True):
-            shutil.copy2(journal, keyframes)
+            if not journal.name.startswith(TEMPORARY_PREFIX):  # that may be gone the next moment
+                shutil.copy2(journal, keyframes)
         for images in sorted(entry for entry in directory.keyframes_path.iterdir() if entry.is_dir()):
-            shutil.copytree(images, keyframes / images.name, symlinks=True)
+            _copy_files(images, keyframes / images.name)
+
+
+def _copy_files(source: Path, folder: Path) -> None:
+    """Copy the files of a folder, no links."""
+    folder.mkdir(parents=True)
+    for file in sorted(source.iterdir()):
+        if file.is_file() and not file.is_symlink():
+            shutil.copy2(file, folder)
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
