@@ -22,6 +22,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import model_shim
 import numpy as np
 import pytest
+from reliability_page import ReliabilityPage, write_figures
 
 model_shim.activate()
 
@@ -74,8 +75,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--reliability")
     if path is not None:
-        from reliability_page import ReliabilityPage
-
         config.pluginmanager.register(ReliabilityPage(Path(path), is_writer=not hasattr(config, "workerinput")))
 
 
@@ -153,6 +152,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     write_skips(terminalreporter, config.getoption("--require"))
+    write_figures(terminalreporter)
     write_times(terminalreporter)
 
 

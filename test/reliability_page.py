@@ -59,11 +59,26 @@ class ReliabilityPage:
         if report.when == "call" or report.outcome != "passed":
             outcome = self._outcomes[report.nodeid.partition("[")[0]]
             outcome.results.add("left out" if report.outcome == "skipped" else report.outcome)
-            outcome.figures += [str(text) for key, text in report.user_properties if key == "figure"]
+            outcome.figures += figures_of(report)
 
     def pytest_sessionfinish(self) -> None:
         if self._is_writer:
             self._path.write_text(page(self._outcomes))
+
+
+def figures_of(report: pytest.TestReport) -> list[str]:
+    """What a test recorded."""
+    return [str(text) for key, text in report.user_properties if key == "figure"]
+
+
+def write_figures(reporter: pytest.TerminalReporter) -> None:
+    """The figures that tests recorded, at the end of any run."""
+    found = [(r.nodeid, figures_of(r)) for r in reporter.getreports("passed") + reporter.getreports("failed")]
+    if any(figures for _, figures in found):
+        reporter.section("figures")
+    for test, figures in found:
+        for figure in figures:
+            reporter.write_line(f"{test.partition('::')[2]}: {figure}")
 
 
 def page(outcomes: dict[str, Outcome]) -> str:
@@ -81,8 +96,9 @@ def page(outcomes: dict[str, Outcome]) -> str:
 def row_tests() -> dict[int, list[str]]:
     """The node ids of the tests of every row, found without importing them."""
     found = defaultdict(list)
-    for file in sorted(TESTS.rglob("test_*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
+    texts = {file: file.read_text() for file in sorted(TESTS.rglob("test_*.py"))}
+    for file, text in texts.items():
+        for node in ast.walk(ast.parse(text if "def test_row_" in text else "")):
             if isinstance(node, ast.FunctionDef) and (match := ROW_TEST.fullmatch(node.name)):
                 for row in match[1].split("_and_"):
                     found[int(row)].append(f"test/{file.relative_to(TESTS).as_posix()}::{node.name}")

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The 44 failures of robots that this package survives, and what it does about each: the rows of docs/reliability.md.
 
-Tests that show row N are named `test_row_NN_...`, of two rows `test_row_NN_and_MM_...`; they lie in this folder or in
-test/build.
+Tests that show row N are named `test_row_NN_...`, of two rows `test_row_NN_and_MM_...`.
 """
 
 from typing import NamedTuple
@@ -26,7 +25,7 @@ ROWS = {
     8: Row("stamps of zero, no frame_id", "counted with a hint; the camera's frame can be given"),
     9: Row("depth is NaN, infinite, zero or negative", "unknown; with too little known depth an image is dropped"),
     10: Row("depth in millimetres or in metres", "the encoding tells; implausible depth gives a warning"),
-    11: Row("depth of another camera or size", "it is carried over by tf and both intrinsics; refused where it cannot"),
+    11: Row("depth of another camera or size", "carried over by tf and both intrinsics; what is missing is named"),
     12: Row("colours come in many encodings", "all of them decode to the same picture; others are refused by name"),
     13: Row("padded rows, other byte order", "both are undone"),
     14: Row("compressed images, and depth as JPEG", "PNG, quantised and RVL depth decode; JPEG depth is refused"),
