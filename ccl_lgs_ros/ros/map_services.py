@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the query node answers: each method fills a response, or raises what is wrong with the request or the map."""
+"""What the query node answers: each method fills a response, or raises what is wrong with the request or the map.
+
+One that returns a function leaves the rest, which takes long, to a thread.
+"""
 
 import time
 from array import array
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ccl_lgs_ros.config import MapConfig
@@ -12,7 +16,7 @@ from ccl_lgs_ros.ros.answers import answer_cloud, gaussian_indices, instance_mes
 from ccl_lgs_ros.ros.conversions import header_message
 from ccl_lgs_ros.ros.map_info import fill_map_info
 from ccl_lgs_ros.ros.map_reader import MapReader
-from ccl_lgs_ros.ros.pictures import draw
+from ccl_lgs_ros.ros.pictures import asked_picture, draw
 from ccl_lgs_ros.ros.query_options import QueryNodeOptions
 from ccl_lgs_ros.ros.questions import ask
 from ccl_lgs_ros.ros.requests import BadRequestError, checked_prompt, checked_question
@@ -64,15 +68,15 @@ class MapServices:
         response.query_time = time.monotonic() - began
         return response
 
-    def render(self, request: RenderView.Request, _: RenderView.Response) -> RenderView.Response:
+    def render(self, request: RenderView.Request, _: RenderView.Response) -> Callable[[], RenderView.Response]:
+        """What draws the response; it touches nothing of the node, so that a thread can run it."""
         reader, now_ns = self._node.active_reader(), self._node.get_clock().now().nanoseconds
         reader.refresh()
-        response, sight = draw(
-            reader, self._node.config, self._node.options, request, self._transforms.lookup_newest, now_ns
-        )
-        if sight is not None and self._node.options.publish_results:
-            self._views.seen(sight)
-        return response
+        lookup = self._transforms.lookup_newest
+        asked = asked_picture(reader, self._node.config, self._node.options, request, lookup)
+        if asked.sight is not None and self._node.options.publish_results:
+            self._views.seen(asked.sight)
+        return lambda: draw(asked, now_ns)
 
     def info(self, _: GetMapInfo.Request, response: GetMapInfo.Response) -> GetMapInfo.Response:
         reader = self._node.active_reader()

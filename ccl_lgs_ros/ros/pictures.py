@@ -42,43 +42,48 @@ class Sight:
     view: View
 
 
-def draw(
-    reader: MapReader,
-    config: MapConfig,
-    options: QueryNodeOptions,
-    request: RenderView.Request,
-    lookup: Lookup,
-    stamp_ns: int,
-) -> tuple[RenderView.Response, Sight | None]:
-    """Draw what a request asks for.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AskedPicture:
+    """A request of render_view understood: all that a thread needs to draw it while the node answers others."""
 
-    Args:
-        stamp_ns: time of the pictures.
+    request: RenderView.Request
+    semantic_map: SemanticMap
+    view: View
+    rasterizer: Rasterizer
+    encoder: Encoder | None = None
+    sight: Sight | None = None  # the answer, where it is to be drawn
 
-    Returns:
-        The response, and the answer that was drawn in it if one was.
 
-    Raises:
-        CclLgsError: saying what is wrong with the request or the map.
-    """
-    began = time.monotonic()
+def asked_picture(
+    reader: MapReader, config: MapConfig, options: QueryNodeOptions, request: RenderView.Request, lookup: Lookup
+) -> AskedPicture:
+    """What a request asks for; raises CclLgsError saying what is wrong with it or the map."""
     semantic_map = reader.map
     prompt, view = checked_prompt(request.prompt, options), _view(reader, options, request, lookup)
-    camera, world_from_camera = view.camera, view.world_from_camera
-    header = header_message(stamp_ns, view.frame_id)
-    response, sight = RenderView.Response(success=True, map_version=semantic_map.version), None
+    asked = AskedPicture(request=request, semantic_map=semantic_map, view=view, rasterizer=reader.rasterizer)
+    if not (request.relevancy or request.mask):
+        return asked
+    found = query_map(semantic_map, prompt, config, reader.encoder, index=reader.index)
+    return replace(asked, encoder=reader.encoder, sight=Sight(semantic_map=semantic_map, answer=found, view=view))
+
+
+def draw(asked: AskedPicture, stamp_ns: int) -> RenderView.Response:
+    """The pictures that were asked for, under this time."""
+    began = time.monotonic()
+    request, semantic_map, camera = asked.request, asked.semantic_map, asked.view.camera
+    header = header_message(stamp_ns, asked.view.frame_id)
+    response = RenderView.Response(success=True, map_version=semantic_map.version)
     if request.rgb or request.depth:
         with torch.no_grad():
-            seen = reader.rasterizer.render(semantic_map.gaussians, camera, world_from_camera)
+            seen = asked.rasterizer.render(semantic_map.gaussians, camera, asked.view.world_from_camera)
         if request.rgb:
             response.rgb = [image_message(rendered_color(seen.color.cpu().numpy()), header)]
         if request.depth:
             depth = torch.where(seen.alpha > MIN_SHOWN_ALPHA, seen.depth, torch.nan)
             response.depth = [image_message(depth.float().cpu().numpy(), header)]
-    if request.relevancy or request.mask:
-        found = query_map(semantic_map, prompt, config, reader.encoder, index=reader.index)
-        sight = Sight(semantic_map=semantic_map, answer=found, view=view)
-        mask, relevancy = answer_view(semantic_map, found, reader.encoder, reader.rasterizer, camera, world_from_camera)
+    if asked.sight is not None and asked.encoder is not None:
+        found, pose = asked.sight.answer, asked.view.world_from_camera
+        mask, relevancy = answer_view(semantic_map, found, asked.encoder, asked.rasterizer, camera, pose)
         response.unknown_words = list(found.prompt.unknown_words)
         if request.relevancy:
             response.relevancy = [image_message(relevancy.float().cpu().numpy(), header)]
@@ -86,7 +91,7 @@ def draw(
             response.mask = [image_message((mask.cpu().numpy() * 255).astype(np.uint8), header)]
     response.message = f"version {semantic_map.version} of the map, {camera.width}x{camera.height} pixels"
     response.render_time = time.monotonic() - began
-    return response, sight
+    return response
 
 
 def answer_pictures(

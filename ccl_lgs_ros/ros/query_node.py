@@ -115,15 +115,17 @@ class QueryNode(AutostartNode):
     ) -> None:
         """A service whose requests wait for their turn, but never long."""
 
+        def safe(work: Callable[[Any, Any], Any]) -> Any:
+            return guarded_service(self.get_logger(), name, work, code)
+
         async def answer(request: Any, response: Any) -> Any:
             refusal = await self._turns.refusal(is_ready, patience)
-
-            def work(request: Any, response: Any) -> Any:
-                if refusal is not None:
-                    raise refusal
-                return callback(request, response)
-
-            return guarded_service(self.get_logger(), name, work, code)(request, response)
+            if refusal is not None:
+                return safe(lambda *_: _raise(refusal))(request, response)
+            answered = safe(callback)(request, response)
+            if not callable(answered):
+                return answered
+            return await self._turns.result_of(lambda: safe(lambda *_: answered())(request, response))
 
         self.create_service(kind, name, answer, qos_profile=REQUESTS, callback_group=ReentrantCallbackGroup())
 
@@ -164,7 +166,7 @@ class QueryNode(AutostartNode):
     def _is_ready_to_draw(self) -> bool:
         if self.reader is None or not self.is_active or not self.reader.version:
             return True
-        return self.reader.is_ready_to_ask() and self.reader.is_ready_to_draw()
+        return self.reader.is_ready_to_ask() and self.reader.is_ready_to_draw() and not self._turns.is_working
 
     def active_reader(self) -> MapReader:
         """What answers now; raises MapError where nothing does."""
@@ -217,6 +219,10 @@ class QueryNode(AutostartNode):
         if reader.version:
             response.map_id, response.num_gaussians = reader.map.map_id, len(reader.map.gaussians)
         return response
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def main(args: Sequence[str] | None = None) -> int:

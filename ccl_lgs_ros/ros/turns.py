@@ -9,14 +9,18 @@ import time
 import types
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rclpy.node import Node
 
 from ccl_lgs_ros.errors import CclLgsError
+from ccl_lgs_ros.ros.loading import Loading
 from ccl_lgs_ros.ros.query_options import QueryNodeOptions
 
 LOADING_NAP = 0.005  # seconds that the node sleeps between looks for a model that is being loaded
+
+
+T = TypeVar("T")
 
 
 class BusyError(CclLgsError):
@@ -42,6 +46,7 @@ class Turns:
         self._node, self._options = node, options
         self._waiting: list[_Ticket] = []
         self._admitted = 0
+        self._work: Loading[Any] | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -68,10 +73,29 @@ class Turns:
                     why = f"{len(self._waiting)} requests wait" if is_ready() else "the models are being loaded"
                     return BusyError(f"busy: {why}; ask again in a few seconds")
                 admitted_before = self._admitted
-                await _next_pass(self._node)
+                self._wake()
+                await _next_pass()
             return None
         finally:
             self._waiting.remove(ticket)
+
+    async def result_of(self, work: Callable[[], T]) -> T:
+        """What work returns or raises; a thread does it, one at a time, and others are answered meanwhile."""
+        self._work = loading = Loading(work, self._wake)
+        while not loading.is_done:
+            await _next_pass()
+        return loading.result()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a thread is at such work."""
+        return self._work is not None and not self._work.is_done
+
+    def _wake(self) -> None:
+        """Let the executor not wait for messages now."""
+        executor = self._node.executor
+        if executor is not None:
+            executor.wake()
 
     def _may_go(self, ticket: _Ticket, admitted_before: int) -> bool:
         """Whether a request is the first that can be answered, and none has come since it last looked."""
@@ -82,9 +106,6 @@ class Turns:
 
 
 @types.coroutine
-def _next_pass(node: Node) -> Generator[None, Any, None]:
-    """Until the executor has looked for messages once more; it does not wait for any."""
-    executor = node.executor
-    if executor is not None:
-        executor.wake()
+def _next_pass() -> Generator[None, Any, None]:
+    """Until the executor has looked for messages once more."""
     yield

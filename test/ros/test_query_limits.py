@@ -27,7 +27,7 @@ from ccl_lgs_ros.query.boxes import Box, is_inside, overlap
 from ccl_lgs_ros.ros.answers import answer_cloud, gaussian_indices, instance_messages
 from ccl_lgs_ros.ros.conversions import header_message
 from ccl_lgs_ros.ros.map_reader import MapReader
-from ccl_lgs_ros.ros.pictures import draw
+from ccl_lgs_ros.ros.pictures import asked_picture, draw
 from ccl_lgs_ros.ros.query_options import QueryNodeOptions
 from ccl_lgs_ros.ros.questions import ask, error_code, thinned
 from ccl_lgs_ros.ros.requests import MOST_INSTANCES, checked_question
@@ -118,7 +118,7 @@ def test_any_picture_is_drawn_or_refused_by_a_sentence(reader: MapReader, pose, 
         relevancy=relevancy, mask=mask,
     )  # fmt: skip
     try:
-        response, _ = draw(reader, MapConfig(), OPTIONS, request, LOOKUP, 0)
+        response = draw(asked_picture(reader, MapConfig(), OPTIONS, request, LOOKUP), 0)
     except CclLgsError as error:
         assert str(error) and len(str(error)) < 1000
         return
@@ -130,7 +130,7 @@ def test_any_picture_is_drawn_or_refused_by_a_sentence(reader: MapReader, pose, 
 def test_a_picture_of_sixty_thousand_pixels_a_side_is_refused(reader: MapReader) -> None:
     info = CameraInfo(width=60_000, height=60_000, k=[1e5, 0.0, 3e4, 0.0, 1e5, 3e4, 0.0, 0.0, 1.0])
     with pytest.raises(CclLgsError, match="60000x60000"):
-        draw(reader, MapConfig(), OPTIONS, RenderView.Request(camera_info=info), LOOKUP, 0)
+        asked_picture(reader, MapConfig(), OPTIONS, RenderView.Request(camera_info=info), LOOKUP)
 
 
 @pytest.mark.parametrize(
