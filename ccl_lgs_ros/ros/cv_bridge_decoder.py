@@ -4,6 +4,7 @@
 cv_bridge's binaries are made for one numpy; with another they raise, or crash. So another process tries them first
 (`python -m ccl_lgs_ros.ros.cv_bridge_decoder`), on a picture in every encoding that our decoder knows. What cv_bridge
 refuses, and compressed images, whose formats it does not tell apart, are left to our decoder, which has the last word.
+Recordings are read by ours alone: they give the same pixels wherever they are read.
 """
 
 import importlib
