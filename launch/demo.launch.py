@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole system in a minute: a camera drives through a synthetic room, and the map is asked for things of it.
+"""The whole system at work: a camera drives through a synthetic room, and the map is asked for things of it.
 
 ros2 launch ccl_lgs_ros demo.launch.py
 
