@@ -106,8 +106,18 @@ def capture_bag(
     return report
 
 
-def capture_of(recording: Recording, config: MapConfig, store: KeyframeSink) -> Capture:
-    """A capture that knows all of a recording but its images."""
+def capture_of(recording: Recording, config: MapConfig, store: KeyframeSink, *others: Recording) -> Capture:
+    """A capture that knows all of a recording but its images.
+
+    Args:
+        others: the same bag as other cameras see it.
+
+    Raises:
+        BagError: if one camera has depth, labels or tf and another has not.
+    """
+    for other in others:
+        _check_alike(recording, other)
+    frames = {r.camera_name: r.camera_frame for r in (recording, *others) if r.camera_name}
     capture = Capture(
         config,
         store,
@@ -115,10 +125,20 @@ def capture_of(recording: Recording, config: MapConfig, store: KeyframeSink) -> 
         pose_source=recording.pose_source,
         use_depth=bool(recording.topics.depth),
         use_labels=bool(recording.topics.label),
+        camera_frames=frames,
     )
-    for record in (*recording.infos, *recording.poses):
-        capture.add(record)
+    for one in (recording, *others):
+        for record in (*one.infos, *one.poses):
+            capture.add(record)
     return capture
+
+
+def _check_alike(one: Recording, other: Recording) -> None:
+    pair = f"the cameras '{one.camera_name}' and '{other.camera_name}'"
+    if bool(one.topics.depth) != bool(other.topics.depth):
+        raise BagError(f"of {pair} one alone has depth images; set ingest.use_depth=false")
+    if one.pose_source != other.pose_source:
+        raise BagError(f"tf leads to one alone of {pair}; record it for both, or set ingest.pose_source")
 
 
 def _run(capture: Capture, recording: Recording, store: KeyframeSink, progress: CaptureProgress | None) -> None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which topics of a recording are colour, depth, intrinsics and poses, and what its first pass finds in them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from ccl_lgs_ros.config import MapConfig
@@ -61,6 +62,7 @@ class Recording:
     poses: list[PoseRecord] = field(default_factory=list)
     pose_source: str = "tf"
     camera_frame: str = ""
+    camera_name: str = ""
 
     @property
     def num_images(self) -> int:
@@ -69,10 +71,25 @@ class Recording:
 
     def images(self) -> Iterator[Record]:
         """The second pass: colour, depth, labels and clouds as recorded, not decoded."""
-        roles = {self.topics.image: colour_record, self.topics.depth: depth_record, self.topics.label: label_record}
-        roles.pop("", None)
-        for topic, _, message in self.bag.messages({*roles, self.topics.cloud} - {""}):
-            yield cloud_record(message) if topic == self.topics.cloud else roles[topic](message, topic)
+        return images_of([self])
+
+    def of_camera(self, name: str, *, has_own_poses: bool) -> "Recording":
+        """The same, of one camera among several, which has a pose topic of its own or shares one."""
+        infos = [replace(info, camera_name=name) for info in self.infos]
+        poses = [replace(pose, camera_name=name) for pose in self.poses] if has_own_poses else self.poses
+        return replace(self, infos=infos, poses=poses, camera_name=name)
+
+
+def images_of(recordings: Sequence[Recording]) -> Iterator[Record]:
+    """The second pass over a bag for all of its cameras at once."""
+    readers: dict[str, Callable[[Any], Record]] = {}
+    for r in recordings:
+        roles = ((r.topics.image, colour_record), (r.topics.depth, depth_record), (r.topics.label, label_record))
+        readers |= {topic: partial(make, topic=topic, camera_name=r.camera_name) for topic, make in roles}
+        readers[r.topics.cloud] = cloud_record
+    readers.pop("", None)
+    for topic, _, message in recordings[0].bag.messages(set(readers)):
+        yield readers[topic](message)
 
 
 def open_recording(
@@ -131,7 +148,8 @@ def _read_all_but_images(recording: Recording) -> None:
                 try:
                     recording.transforms.add(transform)
                 except ValueError as error:
-                    _note_once(recording.notes, str(error))
+                    if str(error) not in recording.notes:
+                        recording.notes.append(str(error))
         if topic == topics.pose:
             recording.poses.append(pose_record(message))
         for is_depth, name in ((False, topics.camera_info), (True, topics.depth_info)):
@@ -278,8 +296,3 @@ def _without_transport(topic: str) -> str:
 
 def _listed(bag: Bag) -> str:
     return ", ".join(f"{topic.name} ({topic.type})" for topic in bag.topics.values()) or "no messages"
-
-
-def _note_once(notes: list[str], text: str) -> None:
-    if text not in notes:
-        notes.append(text)

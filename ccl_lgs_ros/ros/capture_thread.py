@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding, selecting and storing keyframes beside the thread that receives messages, from live topics or a bag."""
+"""Decoding, selecting and storing keyframes beside the thread that receives messages."""
 
 import logging
 import threading
@@ -7,28 +7,23 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Keyframe
-from ccl_lgs_ros.capture import Capture, capture_of
+from ccl_lgs_ros.capture import Capture
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.ingest.images import ColourDecoder
 from ccl_lgs_ros.ingest.records import ImageRecord, Record
-from ccl_lgs_ros.recording import open_recording
 from ccl_lgs_ros.ros.camera_options import CameraOptions
 from ccl_lgs_ros.ros.guards import sentence
-from ccl_lgs_ros.storage.bag import Bag
 from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 
 logger = logging.getLogger(__name__)
 
 PERIOD = 0.03  # seconds between looks at what has come
-PAUSE_PERIOD = 0.1  # seconds
 ERROR_REPEAT = 10.0  # seconds before an error that stays is logged again
 
 
@@ -170,60 +165,3 @@ class LiveCapture(CaptureThread):
         else:
             if self.error and time.monotonic() - self._failed_at > ERROR_REPEAT:
                 self.error = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BagTopics:
-    """The topics that were named; empty ones are found by type."""
-
-    image_topic: str = ""
-    depth_topic: str = ""
-    camera_info_topic: str = ""
-    pose_topic: str = ""
-    label_topic: str = ""
-
-
-class BagCapture(CaptureThread):
-    """Keyframes from a recording, read no faster than they are stored, so that nothing is lost."""
-
-    def __init__(self, store: AnnouncingStore, config: MapConfig, bag_path: Path, topics: BagTopics) -> None:
-        super().__init__(store, None)
-        self.num_total = 0
-        self._config, self._bag_path, self._topics = config, bag_path, topics
-
-    def use(self, config: MapConfig) -> None:
-        """Choose and decode by other options from now on."""
-        self._config = config
-        super().use(config)
-
-    def add(self, record: Record) -> None:
-        """Live messages are not looked at while a recording is read."""
-
-    def run(self) -> None:
-        """The thread's work."""
-        try:
-            with Bag(self._bag_path) as bag:
-                self._read(bag)
-        except Exception as error:
-            self._failed(error)
-        self.is_done = True
-
-    def _read(self, bag: Bag) -> None:
-        topics = {name: getattr(self._topics, name) for name in self._topics.__dataclass_fields__}
-        recording = open_recording(bag, self._config, **topics)
-        for note in recording.notes:
-            logger.info("%s: %s", self._bag_path, note)
-        self.num_total = recording.num_images
-        self.capture = capture = capture_of(recording, self._config, self.store)
-        for record in recording.images():
-            while self.is_paused and not self._stop_asked.is_set():
-                self._stop_asked.wait(PAUSE_PERIOD)
-            if self._stop_asked.is_set():
-                logger.warning("%s was left after %s of %s images", self._bag_path, capture.num_images, self.num_total)
-                return
-            capture.add(record)
-            capture.poll()
-        capture.finish()
-        logger.info(
-            "%s has been read: %s; %s keyframes in the map", self._bag_path, capture.status_text, len(self.store)
-        )

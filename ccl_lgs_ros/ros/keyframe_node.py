@@ -14,12 +14,12 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.errors import ConfigError
 from ccl_lgs_ros.ros.announcer import Announcer
+from ccl_lgs_ros.ros.bag_capture import BagCapture
 from ccl_lgs_ros.ros.bag_topics import of_played_bag
 from ccl_lgs_ros.ros.camera_options import declare_cameras
 from ccl_lgs_ros.ros.capture_report import report_of
-from ccl_lgs_ros.ros.capture_thread import AnnouncingStore, BagCapture, BagTopics, CaptureThread, LiveCapture
+from ccl_lgs_ros.ros.capture_thread import AnnouncingStore, CaptureThread, LiveCapture
 from ccl_lgs_ros.ros.cv_bridge_decoder import choose_colour_decoder
 from ccl_lgs_ros.ros.guards import guarded, guarded_service
 from ccl_lgs_ros.ros.keyframe_options import KeyframeNodeOptions
@@ -97,14 +97,8 @@ class KeyframeNode(Node):
 
     def _create_capture(self) -> CaptureThread:
         o = self.options
-        if o.bag_path and o.camera_names:
-            raise ConfigError(
-                "a recording is read for one camera: leave camera_names empty and set image_topic, "
-                "or set bag_mode to play"
-            )
         if o.bag_path:
-            topics = BagTopics(**{name: getattr(o, name) for name in BagTopics.__dataclass_fields__})
-            return BagCapture(self.store, self.config, Path(o.bag_path).expanduser(), topics)
+            return BagCapture(self.store, self.config, Path(o.bag_path).expanduser(), self.cameras, o.pose_topic)
         capture = LiveCapture(self.store, self.config, self.cameras, choose_colour_decoder())
         self.subscriptions_to = Subscriptions(self, o, self.config, self.cameras, capture.add)
         return capture

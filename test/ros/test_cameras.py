@@ -11,14 +11,19 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
 
 import rclpy
+from capture_records import drive, in_order
 from ccl_lgs_ros.msg import Keyframe
 from rclpy.context import Context
 from rclpy.node import Node
 from ros.fake_camera import STEP, FakeCamera
 from ros.harness import DISCOVERY, RELIABLE, ROOT
+from ros_bags import messages_of, write_bag
 
+from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import ConfigError
-from ccl_lgs_ros.ros.camera_options import declare_cameras
+from ccl_lgs_ros.ros.bag_capture import BagCapture
+from ccl_lgs_ros.ros.camera_options import CameraOptions, declare_cameras
+from ccl_lgs_ros.ros.capture_thread import AnnouncingStore
 from ccl_lgs_ros.ros.keyframe_options import KeyframeNodeOptions
 from ccl_lgs_ros.ros.parameters import declare_options
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
@@ -130,3 +135,25 @@ def test_names_that_cannot_be_are_explained(make_node, parameters: tuple[str, ..
     with pytest.raises(ConfigError, match=text):
         node = make_node(*parameters)
         declare_cameras(node, declare_options(node, KeyframeNodeOptions()), "")
+
+
+def test_a_recording_of_several_cameras_is_read_by_their_names(tmp_path: Path) -> None:
+    rigs = {"front": ("/front/image", "/front/depth"), "left": ("/rig/rgb/image_raw", "/rig/depth/image_raw")}
+    sent = []
+    for image, depth in rigs.values():
+        info, depth_info = (f"{topic.rpartition('/')[0]}/camera_info" for topic in (image, depth))
+        names = {"colour": image, "depth": depth, "info": info, "depth_info": depth_info}
+        sent += messages_of(in_order(drive(20)), names)
+    bag = write_bag(tmp_path / "bag", sorted(sent, key=lambda message: message[1]))
+    store = AnnouncingStore(KeyframeStore(MapDirectory.create(tmp_path / "map"), writable=True))
+    image, depth = rigs["left"]
+    cameras = {"front": CameraOptions(), "left": CameraOptions(image_topic=image, depth_topic=depth)}
+    capture = BagCapture(store, MapConfig(), bag, cameras, "")
+    capture.run()
+    assert capture.error == "" and capture.num_total == 40
+    kept = Counter(entry.camera_name for entry in store.entries)
+    assert kept["front"] == kept["left"] > 5
+    assert dict(capture.camera_frames) == {"front": "camera", "left": "camera"}
+    missing = BagCapture(store, MapConfig(), bag, {"rear": CameraOptions()}, "")
+    missing.run()
+    assert "camera 'rear': there is no topic /rear/image" in missing.error and "cameras.rear.*" in missing.error
