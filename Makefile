@@ -33,7 +33,7 @@ quality: setup ## map the recordings in DATA/bags, five minutes each, and score 
 proof: setup ## measure what each part of the method earns (40 minutes); DATA=... holds models/, see docs/method.md
 	@$(RUN) benchmarks/method.py $(DATA)
 
-soak: setup ## drive through 10 000 keyframes and watch the memory (minutes)
+soak: setup ## ten minutes of camera at 30 Hz and 10 000 keyframes: nothing lost, memory flat
 	@$(RUN) -m pytest -m soak $(ARGS)
 
 reliability: setup ## run the tests of what robots do to a mapper, write docs/reliability.md

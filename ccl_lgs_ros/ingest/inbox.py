@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Iterator
 
 from ccl_lgs_ros.ingest.drops import Drops
-from ccl_lgs_ros.ingest.records import CameraInfoRecord, CloudRecord, ColourRecord, ImageRecord, Record
+from ccl_lgs_ros.ingest.records import CameraInfoRecord, CloudRecord, ColourRecord, ImageRecord, PathRecord, Record
 
 MAX_NAME = 255  # characters of the name of a frame, an encoding or a model; more is no name
 MAX_COEFFICIENTS = 64  # of a lens; OpenCV's longest model has 14
 MAX_FIELDS = 256  # of a point
+MAX_POSES = 1_000_000  # of a path, nine hours at 30 Hz
 MAX_BYTES = 512 << 20  # that may lie here as pixels or points
 MAX_RECORDS = 100_000  # that may lie here, a minute of tf at a kilohertz
 NAMED = ("frame_id", "parent", "child", "encoding", "format", "distortion_model")
@@ -72,6 +73,10 @@ def unfit(record: Record) -> str:
         size = len(getattr(record, name, ""))
         if size > MAX_NAME:
             return f"a message's {name} has {size} characters; at most {MAX_NAME} are a name"
+    if isinstance(record, PathRecord):
+        longest = max(map(len, record.frame_ids), default=0)
+        if longest > MAX_NAME or len(record.stamps_ns) > MAX_POSES:
+            return f"a path has {len(record.stamps_ns)} poses and frames of {longest} characters; that is no path"
     if isinstance(record, CameraInfoRecord) and len(record.d) > MAX_COEFFICIENTS:
         return f"a camera_info has {len(record.d)} distortion coefficients; no lens has more than {MAX_COEFFICIENTS}"
     if isinstance(record, CloudRecord) and len(record.fields) > MAX_FIELDS:

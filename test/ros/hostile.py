@@ -6,6 +6,7 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, PoseStamped, TransformStamped
 from hypothesis import strategies as st
+from nav_msgs.msg import Path
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -127,6 +128,11 @@ def poses(draw: Any) -> PoseStamped:
     return PoseStamped(header=moved.header, pose=Pose(position=position, orientation=moved.transform.rotation))
 
 
+@st.composite
+def paths(draw: Any) -> Path:
+    return Path(header=draw(HEADERS), poses=draw(st.lists(poses(), max_size=4)))
+
+
 TREES = st.lists(transforms(), max_size=3).map(lambda several: TFMessage(transforms=several))
 MESSAGES = {  # by the topic that they come on
     "image": images(),
@@ -138,6 +144,7 @@ MESSAGES = {  # by the topic that they come on
     "depth_info": infos(),
     "cloud": clouds(),
     "pose": poses(),
+    "corrected_path": paths(),
     "/tf": TREES,
     "/tf_static": TREES,
 }

@@ -3,7 +3,6 @@
 
 import os
 import struct
-import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from capture_records import ListStore, S, colour, depth, info, transform
 from ccl_lgs_ros.msg import Keyframe, MapStatus
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from nav_msgs.msg import Path as PathMessage
 from ros.fake_camera import FakeCamera
 from ros.harness import DISCOVERY, LATCHED, RELIABLE, STATIC_TF
 from ros.hostile import BYTES, GOOD, MESSAGES, UINT32, almost
@@ -38,11 +38,19 @@ from ccl_lgs_ros.ingest.messages import (
     colour_record,
     depth_record,
     label_record,
+    path_record,
     pose_record,
     transform_records,
 )
 from ccl_lgs_ros.ingest.records import ColourRecord, Record
-from ccl_lgs_ros.ingest.transforms import MAX_FRAMES, MAX_PARENTS, MAX_SAMPLES, DisconnectedError, TransformBuffer
+from ccl_lgs_ros.ingest.transforms import (
+    MAX_DEPTH,
+    MAX_FRAMES,
+    MAX_PARENTS,
+    MAX_SAMPLES,
+    DisconnectedError,
+    TransformBuffer,
+)
 from ccl_lgs_ros.keyframe_capture import Capture
 from ccl_lgs_ros.picture_header import PNG_MAGIC, stated_size
 
@@ -63,6 +71,7 @@ RECEIVED: dict[str, Callable[[Any], list[Record]]] = {  # as the node does it
     "depth_info": lambda m: [camera_info_record(m, is_depth=True)],
     "cloud": lambda m: [cloud_record(m)],
     "pose": lambda m: [pose_record(m)],
+    "corrected_path": lambda m: [path_record(m)],
     "/tf": lambda m: list(transform_records(m)),
     "/tf_static": lambda m: list(transform_records(m, is_static=True)),
 }
@@ -252,12 +261,10 @@ def test_a_tree_that_is_a_loop_or_a_thread_is_refused_in_a_short_sentence() -> N
     buffer = TransformBuffer(cache=30.0)
     for index in range(9_000):
         buffer.add(transform(GOOD, parent=f"frame {index}", child=f"frame {index + 1}", is_static=True))
-    began = time.perf_counter()
     for target in ("frame 0", "nowhere", "frame 8999"):
-        with pytest.raises(DisconnectedError) as refused:
+        with pytest.raises(DisconnectedError, match=f"more than {MAX_DEPTH} transforms") as refused:
             buffer.lookup(target, "frame 5000", GOOD)
         assert len(str(refused.value)) < MAX_TEXT
-    assert time.perf_counter() - began < 1.0
     for parent, child in (("a", "b"), ("b", "c"), ("c", "a")):
         buffer.add(transform(GOOD, parent=parent, child=child))
     with pytest.raises(DisconnectedError, match="loop"):
@@ -330,6 +337,7 @@ def test_a_node_outlives_hundreds_of_hostile_messages_and_goes_on(
         "image": client.publisher(Image, "image"),
         "depth": client.publisher(Image, "depth"),
         "camera_info": client.publisher(CameraInfo, "camera_info"),
+        "corrected_path": client.publisher(PathMessage, "corrected_path"),
         "/tf": client.publisher(TFMessage, "/tf"),
         "/tf_static": client.publisher(TFMessage, "/tf_static", STATIC_TF),
     }
