@@ -117,8 +117,8 @@ class Writer:
 
 
 def notes_of(path: Path) -> Path:
-    """Where the writers of a map note what they were told."""
-    return path.with_name("notes")
+    """Where the writers of a map note what they were told: on a disk that nothing happens to."""
+    return path.parent.with_name(f"{path.parent.name}.notes")
 
 
 class Steps:
@@ -127,10 +127,10 @@ class Steps:
     Args:
         root: steps elsewhere are not counted.
         plan: kill_at, cut_at: the step before which this process is killed, or the power is cut; fail_at: the first of
-            those that fail with an error of number code. 0 is none.
+            those that fail with an error of that number.
     """
 
-    def __init__(self, root: Path, plan: dict[str, int]) -> None:
+    def __init__(self, root: Path, plan: dict[str, Any]) -> None:
         self.count, self.plan = 0, plan
         self._root, self._unsynced, self._sync = f"{root}/", Unsynced(root), os.fsync
         self._is_over = False
@@ -147,7 +147,7 @@ class Steps:
                 self._unsynced.lose()
             os.kill(os.getpid(), signal.SIGKILL)
         if 0 < self.plan.get("fail_at", 0) <= self.count:
-            raise OSError(self.plan["code"], os.strerror(self.plan["code"]))
+            raise OSError(self.plan["number"], os.strerror(self.plan["number"]))
 
     def _synced(self, descriptor: int) -> None:
         self.step()
@@ -161,6 +161,8 @@ class Steps:
     def _heard(self, event: str, arguments: tuple) -> None:
         if self._is_over or event not in EVENTS or not str(arguments[0]).startswith(self._root):
             return
+        if event == "open" and not int(arguments[2]) & (os.O_WRONLY | os.O_RDWR):
+            return
         self.step()
         if event == "open":
             self._unsynced.opened(str(arguments[0]), int(arguments[2]))
@@ -170,8 +172,22 @@ class Steps:
             self._unsynced.renamed(str(arguments[0]), str(arguments[1]))
 
 
-def work(path: str, plan: dict[str, int]) -> None:
-    """Write to a map until the plan ends this process, or once everything that a writer can do."""
+def work(path: str, plan: dict[str, Any]) -> None:
+    """Write to a map until the plan ends this process, or once everything that a writer can do.
+
+    The plan may also be to check that all is there after so many ends, to run a command, or to forget the copies.
+    """
+    if "check" in plan:
+        from ros.whole_map import assert_all_is_there
+
+        assert_all_is_there(Path(path), plan["check"])
+        return
+    if "shell" in plan:
+        subprocess.run(plan["shell"], shell=True, check=True)
+        if "forget" in plan:
+            notes = notes_of(Path(path))
+            notes.write_text("".join(line for line in notes.open() if "copied" not in line))
+        return
     steps = Steps(Path(path).parent, plan)
     writer = Writer(Path(path))
     writer.once()
@@ -182,35 +198,44 @@ def work(path: str, plan: dict[str, int]) -> None:
 
 
 def serve() -> None:
-    """Fork a writer for each line of standard input; say its id, and how it ended."""
+    """Fork a writer for each line of standard input; say its id, how it ended and what it complained of."""
     torch.set_num_threads(1)
     for line in sys.stdin:
+        heard, said = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
                 work(*json.loads(line))
                 os._exit(0)
             except Exception as error:
-                print(f"{type(error).__name__}: {error}".replace("\n", " "), file=sys.stderr, flush=True)
+                os.write(said, f"{type(error).__name__}: {error}".encode()[:4096])
                 os._exit(3)
+        os.close(said)
         print(pid, flush=True)
-        print(os.waitpid(pid, 0)[1], flush=True)
+        status = os.waitpid(pid, 0)[1]
+        with open(heard, "rb") as file:
+            print(json.dumps([os.waitstatus_to_exitcode(status), file.read().decode()]), flush=True)
 
 
 class Writers:
-    """Writers of maps, one at a time, each a process that may be killed."""
+    """Writers of maps, one at a time, each a process that may be killed.
 
-    def __init__(self) -> None:
+    Args:
+        command: that runs the command which follows, in surroundings of its own.
+    """
+
+    def __init__(self, *command: str) -> None:
+        self.complaint = ""  # the error that the last writer ended with
         self._server = subprocess.Popen(
-            [sys.executable, __file__],
+            [*command, sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "test")])},
         )
 
-    def begin(self, path: Path, **plan: int) -> int:
+    def begin(self, path: Path, **plan: Any) -> int:
         """Start a writer; its process id."""
         assert self._server.stdin is not None and self._server.stdout is not None
         self._server.stdin.write(json.dumps([str(path), plan]) + "\n")
@@ -220,17 +245,13 @@ class Writers:
     def end(self) -> int:
         """Wait for the writer; its exit code, negative where a signal killed it."""
         assert self._server.stdout is not None
-        return os.waitstatus_to_exitcode(int(self._server.stdout.readline()))
+        code, self.complaint = json.loads(self._server.stdout.readline())
+        return code
 
-    def run(self, path: Path, **plan: int) -> int:
+    def run(self, path: Path, **plan: Any) -> int:
         """A writer from its start to its end; its exit code."""
         self.begin(path, **plan)
         return self.end()
-
-    def complaint(self) -> str:
-        """The error that a writer ended with."""
-        assert self._server.stderr is not None
-        return self._server.stderr.readline()
 
     def close(self) -> None:
         """End the process that forks."""

@@ -67,7 +67,7 @@ class Unsynced:
                     os.remove(path)
 
     def _is_followed(self, path: str) -> bool:
-        return path.startswith(f"{self._root}/") and not path.endswith("/notes")
+        return path.startswith(f"{self._root}/")
 
 
 def _is_in(path: str, folder: str) -> bool:

@@ -1,32 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """A writer is killed at every step and at any moment: what it was told is safe is there, and the next one goes on."""
 
+import errno
 import itertools
-import json
 import os
 import random
 import shutil
 import signal
+import subprocess
 import time
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import torch
-from ros.crashing import Writers, keyframe, notes_of, small_map
+from ros.crashing import Writers, notes_of
+from ros.whole_map import assert_all_is_there, latest, notes
 
-from ccl_lgs_ros.storage.checkpoint import FileCheckpoint
-from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
-from ccl_lgs_ros.storage.map_directory import MapDirectory
-from ccl_lgs_ros.storage.snapshot import load
-
+TROUBLES = (  # a number of an error, of how many steps one is tried, what the sentence says
+    (errno.ENOSPC, 2, "the disk is full; free some space"),
+    (errno.EROFS, 7, "make it writable or choose another place"),
+    (errno.EIO, 11, "check the disk and the path"),
+)
 KILLS = 100
-MAKING = 50  # steps in which a writer makes what a new map needs, at most
+MAKING = 30  # steps in which a writer makes what a new map needs, at most
 CHAIN = 8  # writers that are killed over the same map
 LONGEST = 0.06  # seconds that a writer lives on after its first version
+
+
+def small_disk(folder: Path) -> list[str]:
+    """A command that runs another one with a real disk of half a megabyte in a folder, which nobody else sees."""
+    mount = f'mount -t tmpfs -o size=500k none {folder} && cd {folder} && exec "$@"'
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
+
+
+def can_mount() -> bool:
+    """Whether this machine lets us; containers and hardened systems do not."""
+    with TemporaryDirectory() as folder:
+        try:
+            return subprocess.run([*small_disk(Path(folder)), "true"], capture_output=True).returncode == 0
+        except FileNotFoundError:
+            return False
+
+
+DISKS = [small_disk] if can_mount() else []
 
 
 @pytest.fixture(scope="module")
@@ -46,65 +64,11 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def notes(path: Path) -> list[dict[str, Any]]:
-    """What the writers were told, the oldest first."""
-    file = notes_of(path)
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def latest(facts: list[dict[str, Any]], name: str) -> Any:
-    return max((fact[name] for fact in facts if name in fact), default=0)
-
-
-def assert_all_is_there(path: Path, kills: int = 1) -> int:
-    """Every noted keyframe, correction, version, checkpoint and copy is whole; the keyframes that were noted.
-
-    A kill leaves at most one thing of a kind that was stored and not told yet.
-    """
-    facts = notes(path)
-    if not facts:
-        return 0
-    directory = MapDirectory.open(path)
-    assert_whole(directory, latest(facts, "version"))
-    store = KeyframeStore(directory)
-    told = {fact["keyframe"]: fact["crc"] for fact in facts if "keyframe" in fact}
-    assert len(told) <= len(store) <= len(told) + kills
-    for number, crc in told.items():
-        entry = store.entries[number]
-        assert crc == [zlib.crc32((store.path / name).read_bytes()) for name in entry.file_names]
-    for number in {*list(told)[:1], len(store) - 1} - {-1}:
-        assert store[number].stamp_ns == number and (store[number].depth is None) == (number % 2 == 0)
-    revision = latest(facts, "revision")
-    assert revision <= store.revision <= revision + kills
-    for number, entry in enumerate(store.entries[:3]):
-        moved = entry.revision > 0
-        assert entry.world_from_camera[2, 3] == (store.revision if moved else 0), number
-    reached = FileCheckpoint(path / "work.safetensors", "work").load().get("reached", torch.tensor(0))
-    assert latest(facts, "reached") <= reached <= latest(facts, "reached") + kills
-    copied = [fact for fact in facts if "copied" in fact]
-    if copied:
-        copy = MapDirectory.open(path.with_name("copy"))
-        assert_whole(copy, copied[-1]["copied"])
-        kept = KeyframeStore(copy)
-        assert len(kept) >= copied[-1]["keyframes"]
-        assert (kept[len(kept) - 1].image.shape) == keyframe(0).image.shape
-    return len(told)
-
-
-def assert_whole(directory: MapDirectory, told: int) -> None:
-    """Every version is what was published under its number; the newest is not older than what was told."""
-    assert directory.newest_version() >= told
-    for version in directory.versions():
-        found, expected = load(directory, version), small_map(version)
-        assert torch.equal(found.gaussians.means, expected.gaussians.means), version
-        assert torch.equal(found.levels["wp"].confidence, expected.levels["wp"].confidence), version
-
-
 def leftovers(path: Path) -> list[Path]:
     return [entry for entry in path.parent.rglob(".tmp-*") if "copy" not in entry.parts[:-1]]
 
 
-def test_row_26_and_27_a_writer_killed_a_hundred_times_loses_nothing(
+def test_row_26_a_writer_killed_a_hundred_times_loses_nothing(
     writers: Writers, tmp_path: Path, record_property: Any
 ) -> None:
     moments, num_keyframes, num_versions = random.Random(0), 0, 0
@@ -137,7 +101,7 @@ def test_row_27_at_no_step_of_writing_does_a_kill_or_a_power_cut_lose_anything(
     path.parent.mkdir()
     for last in itertools.count(1):
         if last < MAKING or last % CHAIN == 0:  # else the next writer goes on where this one ended
-            assert writers.run(path) == 0, writers.complaint()
+            assert writers.run(path) == 0, writers.complaint
             assert_all_is_there(path, kills)
             assert not leftovers(path), last
             shutil.rmtree(path.parent)
@@ -148,9 +112,53 @@ def test_row_27_at_no_step_of_writing_does_a_kill_or_a_power_cut_lose_anything(
         code = writers.run(path, **{f"{end}_at": last})
         if code == 0:
             break
-        assert code == -signal.SIGKILL, f"at step {last}: {writers.complaint()}"
+        assert code == -signal.SIGKILL, f"at step {last}: {writers.complaint}"
         kills += 1
         assert_all_is_there(path, kills)
     assert last > MAKING and "copied" in notes(path)[-2], "the last step comes after everything that a writer can do"
     what = {"kill": "killed", "cut": "power cut"}[end]
     record_property("figure", f"{what} at each of {last - 1} steps on the disk: nothing lost, nothing torn")
+
+
+@pytest.mark.parametrize(("number", "every", "text"), TROUBLES)
+def test_row_27_trouble_with_the_disk_at_any_step_is_one_sentence_and_leaves_the_map_as_it_was(
+    writers: Writers, memory: Path, record_property: Any, number: int, every: int, text: str
+) -> None:
+    sound, path, troubles = memory / "sound" / "map", memory / "disk" / "map", 0
+    sound.parent.mkdir()
+    assert writers.run(sound) == 0
+    for first in itertools.count(1, every):
+        shutil.copytree(sound.parent, path.parent)
+        shutil.copy(notes_of(sound), notes_of(path))
+        code = writers.run(path, fail_at=first, number=number)
+        assert_all_is_there(path)
+        if code == 0:
+            break
+        said = writers.complaint
+        assert code == 3 and said.startswith("MapError") and "; " in said, f"at step {first}: {said}"
+        assert text in said, f"at step {first}: {said}"
+        assert writers.run(path) == 0 and not leftovers(path), f"when step {first} works again: {writers.complaint}"
+        shutil.rmtree(path.parent)
+        troubles += 1
+    assert troubles > 40 // every
+    record_property("figure", f"{os.strerror(number)}, from {troubles} steps on: nothing lost, every error named")
+
+
+@pytest.mark.parametrize("disk", DISKS)
+def test_row_27_a_disk_that_is_full_and_then_read_only(tmp_path: Path, disk: Callable[[Path], list[str]]) -> None:
+    path = tmp_path / "disk" / "map"
+    path.parent.mkdir()
+    writers = Writers(*disk(path.parent))
+    try:
+        for _ in range(2):
+            assert writers.run(path, endless=1) == 3
+            assert "the disk is full; free some space" in writers.complaint
+            assert writers.run(path, check=3) == 0, writers.complaint
+            assert writers.run(path, shell=f"rm -r {path.with_name('copy')}", forget=1) == 0
+            assert writers.run(path) == 0, "room was made: " + writers.complaint
+        assert writers.run(path, shell=f"mount -o remount,ro {path.parent}") == 0
+        assert writers.run(path, check=3) == 0, writers.complaint
+        assert writers.run(path) == 3
+        assert "read-only file system; make it writable or choose another place" in writers.complaint
+    finally:
+        writers.close()
