@@ -42,9 +42,9 @@ def join(
 
 def _left_of(part: Part, geometry: LiveGeometry, language: LiveLanguage, view: Keyframe, index: int) -> Part:
     """What is left of some Gaussians once a view has looked through those that are no longer there."""
-    is_through = geometry.store.weigh(part, view)
+    is_through = geometry.store.weigh(part, view, index)
     if not is_through.any():
         return part
     gone = language.let_go(part.index[is_through], part.index)
-    geometry.remove(gone, index)
+    geometry.remove(gone)
     return part.select(~torch.isin(part.index, gone))

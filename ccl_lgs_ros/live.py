@@ -139,7 +139,8 @@ class LiveLanguage:
             labels: level -> [h, w], the segments' label maps at working size.
         """
         joined = {}
-        voted = joint_votes(self._parts.rasterizer, part.gaussians, view.camera, view.world_from_camera, labels)
+        seen_from = view.camera, view.world_from_camera
+        voted = joint_votes(self._parts.rasterizer, part.gaussians, *seen_from, labels, view.outdated)
         for name, found in segments.items():
             votes, state = voted[name], self.levels[name]
             table = state.votes.rows(part.index)

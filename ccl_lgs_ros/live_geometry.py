@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
@@ -63,15 +64,15 @@ class LiveGeometry:
             seeds = seeds.select(torch.arange(max(room, 0)))
         return self.store.append(seeds, index)
 
-    def remove(self, index: Tensor, keyframe: int) -> None:
-        """Gaussians at an index are gone since a keyframe."""
+    def remove(self, index: Tensor) -> None:
+        """Gaussians at an index are gone."""
         if not len(index):
             return
-        gaussians = self.store.gaussians
+        gaussians, standing = self.store.gaussians, self.store.standing.select(index)
         ghosts = Ghosts(
             gaussians=gaussians.select(index.to(gaussians.means.device)).to("cpu"),
-            anchor=self.store.standing.anchor[index],
-            gone_at=torch.full((len(index),), keyframe, dtype=torch.int32),
+            anchor=standing.anchor,
+            last_seen=standing.last_seen,
         )
         self.ghosts = self.ghosts.joined(ghosts)
         self.store.remove(index)
@@ -82,7 +83,7 @@ class LiveGeometry:
         standing = Standing.of(len(gaussians))
         if origin is not None and len(before):
             known = torch.where(origin == NONE, NONE, before[origin.clamp_min(0)])
-            standing = Standing(anchor=anchored(known, gaussians.means), evidence=standing.evidence)
+            standing = replace(standing, anchor=anchored(known, gaussians.means))
         self.store = GaussianStore(gaussians, standing)
 
     def correct(self, poses: Sequence[NDArray[np.float64]]) -> int:
@@ -100,10 +101,8 @@ class LiveGeometry:
         }
         if steps:
             standing = self.store.standing
-            fresh = Standing(
-                anchor=standing.anchor.clone(),
-                evidence=standing.evidence.clamp_max(FIRST_EVIDENCE),  # what was seen from wrong poses proves little
-            )
+            # What was seen from wrong poses proves little.
+            fresh = replace(standing, evidence=standing.evidence.clamp_max(FIRST_EVIDENCE))
             self.store = GaussianStore(moved(self.store.gaussians, standing.anchor, steps, basis), fresh)
             self.ghosts = Ghosts.empty(self._options.sh_degree)  # wrong poses look through what is there
             self.poses = [np.array(pose, np.float64) for pose in poses[: len(self.poses)]]
@@ -116,10 +115,9 @@ class LiveGeometry:
         return {
             **{f"gaussians.{name}": tensor for name, tensor in gaussians.tensors().items()},
             **{f"ghosts.{name}": tensor for name, tensor in self.ghosts.gaussians.tensors().items()},
-            "anchor": standing.anchor,
-            "evidence": standing.evidence,
+            **{f"standing.{f.name}": getattr(standing, f.name) for f in fields(standing)},
             "ghosts.anchor": self.ghosts.anchor,
-            "ghosts.gone_at": self.ghosts.gone_at,
+            "ghosts.last_seen": self.ghosts.last_seen,
             "poses": torch.from_numpy(np.stack(self.poses)) if self.poses else torch.zeros(0, 4, 4).double(),
         }
 
@@ -129,9 +127,9 @@ class LiveGeometry:
         def gaussians(prefix: str) -> Gaussians:
             return Gaussians(**{name: tensors[f"{prefix}.{name}"] for name in self.store.gaussians.tensors()})
 
-        standing = Standing(anchor=tensors["anchor"], evidence=tensors["evidence"])
+        standing = Standing(**{f.name: tensors[f"standing.{f.name}"] for f in fields(Standing)})
         self.store = GaussianStore(gaussians("gaussians").to(self._device), standing)
         self.ghosts = Ghosts(
-            gaussians=gaussians("ghosts"), anchor=tensors["ghosts.anchor"], gone_at=tensors["ghosts.gone_at"]
+            gaussians=gaussians("ghosts"), anchor=tensors["ghosts.anchor"], last_seen=tensors["ghosts.last_seen"]
         )
         self.poses = list(tensors["poses"].numpy())

@@ -54,11 +54,14 @@ def map_recording(
                 jpeg_quality=config.keyframes.jpeg_quality,
                 max_disk_gb=config.keyframes.max_disk_gb,
             )
+            num_known = len(store)
             if scene is not None:
                 report = capture_scene(scene, store, progress)
             else:
                 report = capture_bag(recording, store, config, progress, **topics)
             store.close()
+            if num_known and len(store) > num_known:
+                session.resume(store)
             return report, session.build(store)
     except CclLgsError:
         if is_new and not _holds_keyframes(directory):

@@ -18,9 +18,8 @@ from ccl_lgs_ros.answer_views import answer_view
 from ccl_lgs_ros.asking import create_encoder, encoder_record, query_map
 from ccl_lgs_ros.backends import resolve_device
 from ccl_lgs_ros.camera import Keyframe
-from ccl_lgs_ros.changes import Outdated, StillTrue
+from ccl_lgs_ros.changes import StillTrue
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.gaussians.neighbour_depth import NeighbourDepth
 from ccl_lgs_ros.gaussians.optimize import is_held_out
 from ccl_lgs_ros.joining import join
@@ -83,9 +82,10 @@ class MapSession:
         self.geometry = LiveGeometry(config.gaussians, self.parts.rasterizer, self.device)
         self.live = LiveLanguage(self.parts, config.field.slots, 0)
         self.num_added = self.num_refined = 0
+        self.revision = 0  # of the keyframes' poses, as `correct` was told
         self.refined: Refined | None = None
-        self._state = SessionState(directory.path / "session.safetensors", config, identity)
-        self._kept_at = time.monotonic()
+        self._state = SessionState(directory, config, identity)
+        self._kept, self._kept_at = self._counts, time.monotonic()
 
     @property
     def gaussians(self) -> Gaussians:
@@ -111,7 +111,7 @@ class MapSession:
             self.add(keyframes[self.num_added])
             self.progress(stage, self.num_added, total, gaussians=len(self.gaussians))
 
-    def correct(self, keyframes: KeyframeSource, poses: Sequence[NDArray[np.float64]]) -> bool:
+    def correct(self, keyframes: KeyframeSource, poses: Sequence[NDArray[np.float64]], revision: int) -> bool:
         """Follow keyframes that were moved, as a loop closure does: the Gaussians that hang on them move along, then
         every keyframe joins the language anew, for things that were two may be one now.
 
@@ -119,6 +119,7 @@ class MapSession:
 
         Args:
             poses: world_from_camera [4, 4] of all keyframes as they are known now.
+            revision: how often poses were corrected by now.
 
         Returns:
             Whether anything moved.
@@ -138,6 +139,7 @@ class MapSession:
         except BaseException:
             self._contents = before
             raise
+        self.revision = revision
         return num_moved > 0
 
     def refine(self, keyframes: KeyframeSource, max_seconds: float = 0.0) -> None:
@@ -150,7 +152,8 @@ class MapSession:
         try:
             views = self.depth.source(self.working_size.source(keyframes))
             seen = self._seen(keyframes)
-            seen = replace(seen, outdated=self._outdated(seen, views))
+            there = self.geometry.ghosts, self.geometry.store
+            seen = replace(seen, outdated=outdated_pixels(*there, seen, views, self.parts.rasterizer, self.progress))
             self._refine_geometry(StillTrue(views, seen.outdated), max_seconds)
             self._refine_language(seen)
             self.num_refined = self.num_added
@@ -177,12 +180,17 @@ class MapSession:
             map_id=self.directory.map_id,
             map_frame=self.config.frames.map_frame,
             map_up=self.config.frames.map_up,
-            info={**self.info, "keyframes": self.num_added, "tracks": num_tracks, "vote_bytes": self.live.num_bytes},
+            info={
+                **self.info,
+                "keyframes": self.num_added,
+                "revision": self.revision,
+                "tracks": num_tracks,
+                "vote_bytes": self.live.num_bytes,
+            },
         )
         published = publish(self.directory, semantic_map)
-        if self.refined:
-            self._checkpoint("gaussians", "").remove()
-            self._checkpoint("field", "").remove()
+        for name in ("gaussians", "field") if self.refined else ():
+            self._checkpoint(name, "").remove()
         if self.refined or time.monotonic() - self._kept_at > KEEP_PERIOD:
             self.keep()
         return published
@@ -193,29 +201,29 @@ class MapSession:
         Raises:
             MapError: if the disk does not take it; what was saved before is intact.
         """
-        self._state.save(self.geometry, self.live, self.num_added, self.num_refined)
-        self._kept_at = time.monotonic()
+        self._state.save(self.geometry, self.live, self._counts)
+        self._kept, self._kept_at = self._counts, time.monotonic()
 
     def resume(self, keyframes: KeyframeSource) -> bool:
         """Go on from what an earlier session with these options has kept; False if there is nothing that fits.
 
-        Poses may have been corrected since: call `correct`.
+        Poses may have been corrected since: `correct` is next.
         """
-        counts = self._state.load(self.geometry, self.live)
-        if counts is None:
+        counts = self._state.load(self.geometry, self.live, len(keyframes))
+        if not counts:
             return False
-        self.num_added, self.num_refined = counts
-        if self.num_added > len(keyframes):
-            raise MapError(
-                f"{self.directory.path} lacks keyframes that its map was made of; restore it from a copy, or remove "
-                "session.safetensors from it"
-            )
+        self.num_added, self.num_refined, self.revision = self._kept = counts
         logger.info("going on after keyframe %s of %s", self.num_added, len(keyframes))
         return True
 
-    def forget(self) -> None:
-        """Remove what was kept for later sessions."""
-        self._state.remove()
+    @property
+    def is_kept(self) -> bool:
+        """Whether what was kept is all that the session knows."""
+        return self._kept == self._counts
+
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        return self.num_added, self.num_refined, self.revision
 
     @property
     def _contents(self) -> tuple:
@@ -235,9 +243,6 @@ class MapSession:
             working_size=self.working_size,
             gives_colour=not is_held_out(index, self.config.gaussians.holdout_every),
         )
-
-    def _outdated(self, seen: Recollection, views: KeyframeSource) -> Outdated:
-        return outdated_pixels(self.geometry.ghosts, seen, views, self.parts.rasterizer, self.progress)
 
     def _seen(self, keyframes: KeyframeSource) -> Recollection:
         return Recollection(

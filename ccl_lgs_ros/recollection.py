@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.changes import Outdated, labels_still_true, still_true
-from ccl_lgs_ros.gaussians.ghosts import Ghosts
+from ccl_lgs_ros.gaussians.ghosts import Ghosts, newcomers_before, outdated_pixels_of
+from ccl_lgs_ros.gaussians.store import GaussianStore
 from ccl_lgs_ros.perceiving import Perceiver
 from ccl_lgs_ros.protocols import KeyframeSource, Progress, Rasterizer
 from ccl_lgs_ros.structures import Segments
@@ -42,19 +43,26 @@ class Recollection:
 
 
 def outdated_pixels(
-    ghosts: Ghosts, seen: Recollection, views: KeyframeSource, rasterizer: Rasterizer, progress: Progress
+    ghosts: Ghosts,
+    store: GaussianStore,
+    seen: Recollection,
+    views: KeyframeSource,
+    rasterizer: Rasterizer,
+    progress: Progress,
 ) -> Outdated:
-    """The pixels of each keyframe that show what was gone later.
+    """The pixels of each keyframe that show what has changed since.
 
     Args:
+        store: the Gaussians that are there.
         views: the keyframes at working size, with depth.
     """
-    found = {}
-    last = int(ghosts.gone_at.max()) if len(ghosts) else 0  # no keyframe from here on shows any
-    count = min(len(seen), last)
+    found, count = {}, len(seen)
     for index in range(count):
-        labels = seen.labels(index, seen.perceiver.segments(seen.keyframes[index]))
-        pixels = ghosts.outdated(views[index], index, labels, rasterizer)
+        view = views[index]
+        gone = ghosts.shown_by(view, index, store, rasterizer)
+        came = newcomers_before(view, index, store, rasterizer)
+        labels = seen.labels(index, seen.perceiver.segments(seen.keyframes[index])) if gone is not None else {}
+        pixels = outdated_pixels_of(gone, came, labels)
         if pixels is not None:
             found[index] = pixels
         progress("changes", index + 1, count)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a session knows beside its snapshots, in one file of the map, so that the next session goes on from there."""
 
+import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.live import LiveLanguage
 from ccl_lgs_ros.live_geometry import LiveGeometry
 from ccl_lgs_ros.storage.checkpoint import FileCheckpoint
+from ccl_lgs_ros.storage.map_directory import MapDirectory
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 COUNTS = "counts"
@@ -22,16 +25,16 @@ class SessionState:
     A cache: without it a session begins anew from the keyframes, whose segments are kept.
 
     Args:
-        path: the file.
+        directory: of the map.
         config: whose options the state hangs on.
         perceived_by: names what made the segments.
     """
 
-    def __init__(self, path: Path, config: MapConfig, perceived_by: str) -> None:
+    def __init__(self, directory: MapDirectory, config: MapConfig, perceived_by: str) -> None:
         depends_on = (FORMAT, config.gaussians.sh_degree, config.field.slots, config.codebook.merge_cosine)
-        self._file = FileCheckpoint(path, f"session {depends_on} {perceived_by}")
+        self._file = FileCheckpoint(directory.session_path, f"session {depends_on} {perceived_by}")
 
-    def save(self, geometry: LiveGeometry, language: LiveLanguage, num_added: int, num_refined: int) -> None:
+    def save(self, geometry: LiveGeometry, language: LiveLanguage, counts: tuple[int, ...]) -> None:
         """Replace what was saved, at once or not at all.
 
         Raises:
@@ -42,26 +45,30 @@ class SessionState:
             {
                 **_within("geometry", geometry.tensors(kept)),
                 **_within("language", language.tensors(kept)),
-                COUNTS: torch.tensor([num_added, num_refined]),
+                COUNTS: torch.tensor(counts),
             }
         )
 
-    def load(self, geometry: LiveGeometry, language: LiveLanguage) -> tuple[int, int] | None:
-        """Put what was saved into a new session: how many keyframes it had and how many were refined.
+    def load(self, geometry: LiveGeometry, language: LiveLanguage, num_keyframes: int) -> tuple[int, ...]:
+        """Put what was saved into a new session and return its counts.
 
-        None, and nothing is changed, where nothing was saved by these options.
+        Empty, and nothing is changed, where nothing was saved with these options, or from other keyframes than there
+        are.
         """
         tensors = self._file.load()
         if not tensors:
-            return None
+            return ()
+        if int(tensors[COUNTS][0]) > num_keyframes:
+            logger.warning("keyframes are missing that the map was made of; it is made anew from those that are there")
+            return ()
         geometry.restore(_of("geometry", tensors))
         language.restore(_of("language", tensors))
-        num_added, num_refined = tensors[COUNTS].tolist()
-        return num_added, num_refined
+        return tuple(tensors[COUNTS].tolist())
 
-    def remove(self) -> None:
-        """Forget what was saved."""
-        self._file.remove()
+
+def forget_session(directory: MapDirectory) -> None:
+    """Remove what was kept, so that the next session begins anew; raises MapError if the disk does not let go."""
+    FileCheckpoint(directory.session_path, "").remove()
 
 
 def _within(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

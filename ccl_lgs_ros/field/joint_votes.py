@@ -24,16 +24,51 @@ def joint_votes(
     camera: Camera,
     world_from_camera: NDArray[np.float64],
     labels: Mapping[str, Tensor],
+    outdated: NDArray[np.bool_] | None = None,
 ) -> dict[str, Votes]:
     """What `rasterizer.vote` says of each label map [H, W] int32, -1 none, from one pass over the view.
 
     The sums are added in another order, so they may differ in the last digits.
+
+    Args:
+        outdated: pixels [H, W] that are as if they had not been seen at all: no votes, and no visibility.
     """
+    if outdated is not None:
+        return _without(outdated, rasterizer, gaussians, camera, world_from_camera, labels)
     if len(labels) < 2:
         return {name: rasterizer.vote(gaussians, camera, world_from_camera, found) for name, found in labels.items()}
     joint, label_of_pair = _paired([found.cpu().long().numpy() for found in labels.values()])
     votes = rasterizer.vote(gaussians, camera, world_from_camera, torch.from_numpy(joint))
     return {name: _marginal(votes, column) for name, column in zip(labels, label_of_pair, strict=True)}
+
+
+def _without(
+    outdated: NDArray[np.bool_],
+    rasterizer: Rasterizer,
+    gaussians: Gaussians,
+    camera: Camera,
+    world_from_camera: NDArray[np.float64],
+    labels: Mapping[str, Tensor],
+) -> dict[str, Votes]:
+    """The votes of all other pixels: those that are outdated get a label of their own, which is taken away again."""
+    own = {name: int(found.max()) + 1 for name, found in labels.items()}
+    mask = torch.from_numpy(outdated)
+    marked = {name: torch.where(mask, own[name], found.cpu()).to(torch.int32) for name, found in labels.items()}
+    voted = joint_votes(rasterizer, gaussians, camera, world_from_camera, marked)
+    return {name: _taken_away(votes, own[name]) for name, votes in voted.items()}
+
+
+def _taken_away(votes: Votes, label: int) -> Votes:
+    kept = votes.label != label
+    unseen = torch.zeros_like(votes.visibility).index_add_(
+        0, votes.gaussian[~kept], votes.weight[~kept].to(votes.visibility.dtype)
+    )
+    return Votes(
+        gaussian=votes.gaussian[kept],
+        label=votes.label[kept],
+        weight=votes.weight[kept],
+        visibility=(votes.visibility - unseen).clamp_min(0.0),
+    )
 
 
 def _paired(maps: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int32], list[NDArray[np.int64]]]:

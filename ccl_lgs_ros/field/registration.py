@@ -101,9 +101,9 @@ class RegistrationLifter:
         tables = {name: VoteTable.empty(len(gaussians), self.slots) for name in levels}
         for index in range(len(views)):
             view = views[index]
-            camera, pose = view.keyframe.camera, view.keyframe.world_from_camera
+            seen_from = view.keyframe.camera, view.keyframe.world_from_camera
             labels = {name: view.labels[name] for name in tables}
-            for name, votes in joint_votes(rasterizer, gaussians, camera, pose, labels).items():
+            for name, votes in joint_votes(rasterizer, gaussians, *seen_from, labels, view.keyframe.outdated).items():
                 self._add(tables[name], votes)
             progress("register", index + 1, len(views))
         return tables

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is gone: the Gaussians of things that were taken away, and which pixels of older keyframes still show them."""
+"""What has changed: things that were taken away or put there, and which pixels of older keyframes do not know it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccl_lgs_ros.camera import Keyframe
+from ccl_lgs_ros.gaussians.carve import compared
 from ccl_lgs_ros.gaussians.frustum import rows_in_view
+from ccl_lgs_ros.gaussians.store import FIRST_EVIDENCE, GaussianStore
 from ccl_lgs_ros.protocols import Rasterizer
 from ccl_lgs_ros.shapes import check_shapes
-from ccl_lgs_ros.structures import Gaussians
+from ccl_lgs_ros.structures import Gaussians, Rendering
 
-MIN_ALPHA = 0.3  # rendered; where ghosts are fainter than that a pixel shows something else
-TOLERANCE = 0.08  # of the depth between a ghost and the surface that was measured then
+MIN_ALPHA = 0.3  # rendered; what is fainter is no surface
+TOLERANCE = 0.06  # of the depth between what is drawn and the surface that was measured
 RIM_PX = 2  # around a ghost, where colours are mixed
 MIN_SHARE = 0.5  # of a segment; one that shows ghosts to this share is of what is gone
 
@@ -27,11 +30,11 @@ class Ghosts:
 
     gaussians: Gaussians  # [G]
     anchor: Tensor  # [G] int32: the keyframe whose pose each hung on, -1 none
-    gone_at: Tensor  # [G] int32: the first keyframe without it
+    last_seen: Tensor  # [G] int32: the last keyframe that showed it
 
     def __post_init__(self) -> None:
         count = len(self.gaussians)
-        check_shapes(anchor=(self.anchor, (count,)), gone_at=(self.gone_at, (count,)))
+        check_shapes(anchor=(self.anchor, (count,)), last_seen=(self.last_seen, (count,)))
 
     def __len__(self) -> int:
         return len(self.gaussians)
@@ -40,45 +43,99 @@ class Ghosts:
     def empty(sh_degree: int = 0) -> "Ghosts":
         """Nothing is gone."""
         none = torch.zeros(0, dtype=torch.int32)
-        return Ghosts(gaussians=Gaussians.empty(sh_degree), anchor=none, gone_at=none)
+        return Ghosts(gaussians=Gaussians.empty(sh_degree), anchor=none, last_seen=none)
 
     def joined(self, other: "Ghosts") -> "Ghosts":
         """These and others."""
         return Ghosts(
             gaussians=self.gaussians.joined(other.gaussians),
             anchor=torch.cat([self.anchor, other.anchor]),
-            gone_at=torch.cat([self.gone_at, other.gone_at]),
+            last_seen=torch.cat([self.last_seen, other.last_seen]),
         )
 
-    def outdated(
-        self, view: Keyframe, index: int, labels: dict[str, Tensor], rasterizer: Rasterizer
+    def shown_by(
+        self, view: Keyframe, index: int, store: GaussianStore, rasterizer: Rasterizer
     ) -> NDArray[np.bool_] | None:
-        """The pixels [H, W] of a keyframe that show what was gone later; None where there are none.
+        """The pixels [H, W] of a keyframe whose surface is a ghost's, and where the map has none any more.
 
         Args:
-            view: with depth; where it has none, nothing is said.
+            view: with depth.
             index: of the keyframe.
-            labels: its segments [H, W] by level, -1 none; one that mostly shows what is gone does so wholly.
+            store: the Gaussians that are there.
+
+        Returns:
+            None where there are none.
         """
-        if view.depth is None or not len(self):
+        shown = self.gaussians.select(self.last_seen >= index)
+        shown = shown.select(rows_in_view(shown.means, shown.log_scales, view))
+        if not len(shown) or view.depth is None:
             return None
-        later = self.gaussians.select(self.gone_at > index)
-        seen = later.select(rows_in_view(later.means, later.log_scales, view))
-        if not len(seen):
-            return None
-        with torch.no_grad():
-            rendering = rasterizer.render(seen, view.camera, view.world_from_camera)
-        depth = rendering.depth.cpu().numpy()
-        with np.errstate(invalid="ignore"):
-            is_shown = np.abs(depth - view.depth) < TOLERANCE * view.depth
-        is_shown &= rendering.alpha.cpu().numpy() > MIN_ALPHA
-        if not is_shown.any():
-            return None
-        kernel = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
-        outdated = cv2.dilate(is_shown.astype(np.uint8), kernel).astype(bool)
-        for found in labels.values():
-            outdated |= _segments_shown(found.numpy(), is_shown)
-        return outdated
+        ghostly, there = (
+            _rendered(gaussians, view, rasterizer) for gaussians in (shown, store.seen_by(view).gaussians)
+        )
+        is_gone = _has_surface(ghostly, view.depth) & ~_has_surface(there, view.depth)
+        return is_gone if is_gone.any() else None
+
+
+def newcomers_before(
+    view: Keyframe, index: int, store: GaussianStore, rasterizer: Rasterizer
+) -> NDArray[np.bool_] | None:
+    """The pixels [H, W] of a keyframe in which something stands now, before what it measured; None if there are none.
+
+    It came after the keyframe, and more than one keyframe has seen it.
+
+    Args:
+        view: with depth.
+        index: of the keyframe.
+        store: the Gaussians that are there.
+    """
+    part = store.seen_by(view)
+    standing = store.standing.select(part.index)
+    came = (standing.anchor > index) & (standing.evidence > FIRST_EVIDENCE)
+    if view.depth is None or not came.any():
+        return None
+    part = part.select(came)
+    _, is_through = compared(part.gaussians.means.detach().cpu().numpy().astype(np.float64), view)
+    if not is_through.any():
+        return None
+    rendering = _rendered(part.select(torch.from_numpy(is_through)).gaussians, view, rasterizer)
+    with np.errstate(invalid="ignore"):
+        is_before = rendering.depth.cpu().numpy() < (1.0 - TOLERANCE) * view.depth
+    is_before &= rendering.alpha.cpu().numpy() > MIN_ALPHA
+    return is_before if is_before.any() else None
+
+
+def outdated_pixels_of(
+    gone: NDArray[np.bool_] | None, came: NDArray[np.bool_] | None, labels: Mapping[str, Tensor]
+) -> NDArray[np.bool_] | None:
+    """The pixels [H, W] of a keyframe that are no evidence any more, with their rim; None where there are none.
+
+    Args:
+        gone: they show what is gone.
+        came: something stands before them now.
+        labels: the keyframe's segments [H, W] by level, -1 none; one that mostly shows what is gone does so wholly.
+    """
+    found = [mask for mask in (gone, came) if mask is not None]
+    if not found:
+        return None
+    kernel = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
+    outdated = cv2.dilate(np.logical_or.reduce(found).astype(np.uint8), kernel).astype(bool)
+    if gone is not None:
+        for segments in labels.values():
+            outdated |= _segments_shown(segments.numpy(), gone)
+    return outdated
+
+
+def _rendered(gaussians: Gaussians, view: Keyframe, rasterizer: Rasterizer) -> Rendering:
+    with torch.no_grad():
+        return rasterizer.render(gaussians, view.camera, view.world_from_camera)
+
+
+def _has_surface(rendering: Rendering, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a rendering has a surface at the measured depth [H, W]."""
+    with np.errstate(invalid="ignore"):
+        is_there = np.abs(rendering.depth.cpu().numpy() - depth) < TOLERANCE * depth
+    return is_there & (rendering.alpha.cpu().numpy() > MIN_ALPHA)
 
 
 def _segments_shown(labels: NDArray[np.integer], is_shown: NDArray[np.bool_]) -> NDArray[np.bool_]:

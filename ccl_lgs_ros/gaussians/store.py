@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Gaussians of a map while it grows: what a keyframe sees of them, those that it adds, those that it ends."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -42,9 +42,13 @@ class Standing:
 
     anchor: Tensor  # [N] int32: the keyframe whose pose it hangs on, -1 none
     evidence: Tensor  # [N] int8: how many keyframes saw it more than looked through it, clamped; -1 is gone
+    last_seen: Tensor  # [N] int32: the last keyframe that measured a surface where it is, -1 none
 
     def __post_init__(self) -> None:
-        check_shapes(anchor=(self.anchor, (None,)), evidence=(self.evidence, (self.anchor.shape[0],)))
+        count = self.anchor.shape[0]
+        check_shapes(
+            anchor=(self.anchor, (count,)), evidence=(self.evidence, (count,)), last_seen=(self.last_seen, (count,))
+        )
 
     @staticmethod
     def of(count: int, anchor: int = NONE) -> "Standing":
@@ -52,11 +56,12 @@ class Standing:
         return Standing(
             anchor=torch.full((count,), anchor, dtype=torch.int32),
             evidence=torch.full((count,), FIRST_EVIDENCE, dtype=torch.int8),
+            last_seen=torch.full((count,), anchor, dtype=torch.int32),
         )
 
     def select(self, which: Tensor) -> "Standing":
         """The rows at an index or boolean mask."""
-        return Standing(anchor=self.anchor[which], evidence=self.evidence[which])
+        return Standing(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 class GaussianStore:
@@ -109,17 +114,22 @@ class GaussianStore:
         self._standing.append(Standing.of(len(gaussians), anchor))
         return Part(index=torch.arange(first, len(self)), gaussians=gaussians.to(self.gaussians.means.device))
 
-    def weigh(self, part: Part, keyframe: Keyframe) -> Tensor:
+    def weigh(self, part: Part, keyframe: Keyframe, index: int) -> Tensor:
         """Hold a keyframe's depth against what it may see; which of the part [n] bool were looked through too often.
 
         They are not gone by that.
+
+        Args:
+            index: of the keyframe.
         """
         means = part.gaussians.means.detach().cpu().numpy().astype(np.float64)
-        confirmed, contradicted = (torch.from_numpy(mask).to(torch.int8) for mask in compared(means, keyframe))
+        confirmed, contradicted = (torch.from_numpy(mask) for mask in compared(means, keyframe))
         before = self._standing.rows(part.index)
-        evidence = (before.evidence + confirmed - contradicted).clamp(GONE, MAX_EVIDENCE)
+        evidence = (before.evidence + confirmed.to(torch.int8) - contradicted.to(torch.int8)).clamp(GONE, MAX_EVIDENCE)
         is_through = evidence == GONE
-        self._standing.put(part.index, replace(before, evidence=evidence.clamp_min(GONE + 1)))
+        last_seen = torch.where(confirmed, index, before.last_seen).to(torch.int32)
+        held = replace(before, evidence=evidence.clamp_min(GONE + 1), last_seen=last_seen)
+        self._standing.put(part.index, held)
         return is_through
 
     def remove(self, index: Tensor) -> None:

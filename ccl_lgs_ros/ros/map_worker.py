@@ -11,13 +11,13 @@ from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import Cancelled, CclLgsError, MapError
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.ros.guards import sentence
-from ccl_lgs_ros.ros.process_memory import peak_memory
 from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox
 from ccl_lgs_ros.ros.worker_memory import is_out_of_memory, leaner, release_memory
-from ccl_lgs_ros.ros.worker_messages import Build, Finished, Report, Reset, Save, Settings
-from ccl_lgs_ros.ros.worker_results import built, failed, fields_of, num_keyframes_of
+from ccl_lgs_ros.ros.worker_messages import Build, Finished, Reset, Save, Settings
+from ccl_lgs_ros.ros.worker_reporter import Reporter
+from ccl_lgs_ros.ros.worker_results import built, failed, fields_of, num_keyframes_of, revision_of, saved
+from ccl_lgs_ros.session_state import forget_session
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
-from ccl_lgs_ros.storage.map_copy import copy_map, copy_splat
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import load
 from ccl_lgs_ros.structures import SemanticMap
@@ -25,7 +25,6 @@ from ccl_lgs_ros.structures import SemanticMap
 logger = logging.getLogger(__name__)
 
 LOOK_PERIOD = 0.3  # seconds between looks for new keyframes
-REPORT_PERIOD = 0.2  # seconds between reports of one stage
 PAUSE_PERIOD = 0.05  # seconds between looks whether a pause is over
 RETRY_PERIOD = 30.0  # seconds before work that failed is tried again without being asked to
 QUIET = 1.0  # seconds without a new keyframe after which what there is is published
@@ -55,8 +54,8 @@ class MapWorker:
         self.ends_at = 0.0  # time.monotonic at which the present job is out of time; 0 = never
         self.is_out_of_time = False
         self.error = ""
-        self._retry_at = self._reported_at = 0.0
-        self._stage = ""
+        self._retry_at = 0.0
+        self._reporter = Reporter(self.directory, outbox)
         is_refined = self.published is not None and "optimize_seconds" in self.published.info
         self._num_refined = self._num_published if is_refined else 0
         self._last_new = self._published_at = time.monotonic()
@@ -78,6 +77,8 @@ class MapWorker:
                 self.report_rest()
         if self._is_dirty:
             self._publish()
+        if self.session is not None and not self.session.is_kept:
+            self.session.keep()
 
     @property
     def _num_published(self) -> int:
@@ -87,7 +88,8 @@ class MapWorker:
     @property
     def _is_dirty(self) -> bool:
         """Whether the session knows more than what is published; one that is still catching up knows less."""
-        return self.session is not None and self.session.num_added > self._num_published
+        session, published = self.session, (self._num_published, revision_of(self.published))
+        return session is not None and (session.num_added, session.revision) > published
 
     def _work_unasked(self) -> None:
         try:
@@ -104,10 +106,12 @@ class MapWorker:
         settings, now = self.settings, time.monotonic()
         if self.store.refresh():
             self._last_new = now
-        known = min(self._num_published, self._num_refined)
-        if not settings.train or (len(self.store) <= known and not self._is_dirty):
+        is_known = len(self.store) <= min(self._num_published, self._num_refined)
+        is_moved = self.published is not None and self.store.revision > revision_of(self.published)
+        if not settings.train or (is_known and not is_moved and not self._is_dirty):
             return
         session = self._session()
+        self._follow(session)
         while session.num_added < len(self.store):
             session.add(self.store[session.num_added])
             self.progress("keyframes", session.num_added, len(self.store), gaussians=len(session.gaussians))
@@ -166,7 +170,7 @@ class MapWorker:
         began = time.monotonic()
         self.ends_at = began + job.max_duration if job.max_duration > 0 else 0.0
         if job.from_scratch:
-            self.session = None
+            self._begin_anew()
         self.store.refresh()
         needed = max(job.min_keyframes or self.settings.min_keyframes, 1)
         if len(self.store) < needed:
@@ -175,6 +179,7 @@ class MapWorker:
         is_cancelled = False
         try:
             session = self._session()
+            self._follow(session)
             session.catch_up(self.store)
             if self._is_dirty:
                 self._publish()  # so that there is a map to use whatever becomes of the rest
@@ -195,26 +200,32 @@ class MapWorker:
             self._publish()
         if self.published is None:
             raise MapError("there is no map yet to save; build it first, with the action build_map")
-        path, size = self.directory.path, 0
-        if job.path:
-            path, size = copy_map(
-                self.directory, job.path, include_keyframes=job.include_keyframes, overwrite=job.overwrite
-            )
-        if job.export_ply:
-            size += copy_splat(self.directory, path)
-        version = self.directory.newest_version()
-        fields = {"path": str(path.resolve()), "size": size, "map_version": version}
-        return Finished(job=job.job, message=f"version {version} of the map is at {path}", fields=fields)
+        return saved(job, self.directory)
 
     def _reset(self, job: Reset) -> Finished:
-        self.session, self._num_refined = None, 0
+        self._begin_anew()
         self.published = None  # so that the stored keyframes count as new
         return Finished(job=job.job, message=f"the map is being built anew from {len(self.store)} keyframes")
 
     def _session(self) -> MapSession:
         if self.session is None:
             self.session = MapSession(self.config, self.directory, self.progress)
+            if self.session.resume(self.store):
+                self._num_refined = self.session.num_refined
         return self.session
+
+    def _follow(self, session: MapSession) -> None:
+        """Move with keyframes whose poses were corrected."""
+        if session.revision == self.store.revision:
+            return
+        poses = [entry.world_from_camera for entry in self.store.entries]
+        if session.correct(self.store, poses, self.store.revision):
+            self._num_refined, self._last_new = 0, time.monotonic()
+
+    def _begin_anew(self) -> None:
+        """Forget all but the keyframes."""
+        self.session, self._num_refined = None, 0
+        forget_session(self.directory)
 
     def _refine(self, session: MapSession, iterations: int, max_seconds: float) -> None:
         config = session.config
@@ -236,6 +247,8 @@ class MapWorker:
     def _broke(self, error: Exception) -> None:
         """The session may be half changed: it is made anew from the keyframes."""
         self.session = None
+        if not isinstance(error, CclLgsError):
+            forget_session(self.directory)  # the fault may lie in what was kept
         self.error, self._retry_at = sentence(error), time.monotonic() + RETRY_PERIOD
         logger.error("%s", self.error, exc_info=error if not isinstance(error, CclLgsError) else None)
 
@@ -246,11 +259,11 @@ class MapWorker:
             self.is_out_of_time = True
         self._stop_if_unwanted()
         while self.settings.is_paused:
-            if time.monotonic() - self._reported_at > REPORT_PERIOD:
+            if self._reporter.is_due:
                 self._report("paused", stage=stage, done=done, total=total)
             time.sleep(PAUSE_PERIOD)
             self._stop_if_unwanted()
-        if stage != self._stage or now - self._reported_at > REPORT_PERIOD:
+        if stage != self._reporter.stage or self._reporter.is_due:
             self.error = ""
             state = "collecting" if stage == "keyframes" and self.job is None else "training"
             shown = {name: figures[name] for name in ("loss", "psnr") if name in figures}
@@ -263,7 +276,7 @@ class MapWorker:
 
     def report_rest(self) -> None:
         """What state the map is in while nothing is worked on."""
-        if time.monotonic() - self._reported_at < REPORT_PERIOD:
+        if not self._reporter.is_due:
             return
         if self.settings.is_paused:
             self._report("paused", message="training is paused; ~/pause_training with false goes on")
@@ -275,24 +288,11 @@ class MapWorker:
             self._report("waiting", message="" if len(self.store) else "no keyframe has been stored yet")
 
     def _report(self, state: str, stage: str = "", **figures: object) -> None:
-        self._stage, self._reported_at = stage, time.monotonic()
-        known = {name: value for name, value in self._fields().items() if name in Report.__dataclass_fields__}
         session = self.session
-        num_gaussians = len(session.gaussians) if session else known["num_gaussians"]
-        more = {"num_gaussians": num_gaussians, "num_keyframes": session.num_added if session else self._num_published}
-        more["num_published"] = self._num_published
+        if session is not None:
+            figures = {"num_gaussians": len(session.gaussians), "num_keyframes": session.num_added, **figures}
         job = self.job.job if self.job else 0
-        self.outbox.send(
-            Report(
-                **{**known, **more, **figures},  # type: ignore[arg-type]
-                state=state,
-                stage=stage,
-                job=job,
-                map_id=self.directory.map_id,
-                num_stored=len(self.store),
-                memory=peak_memory(),
-            )
-        )
+        self._reporter.send(self.published, state=state, stage=stage, job=job, num_stored=len(self.store), **figures)
 
     def _fields(self) -> dict:
         return fields_of(self.directory, self.published)

@@ -6,6 +6,7 @@ from ccl_lgs_ros.ros.guards import sentence
 from ccl_lgs_ros.ros.process_memory import peak_memory
 from ccl_lgs_ros.ros.worker_memory import is_out_of_memory
 from ccl_lgs_ros.ros.worker_messages import Build, Finished, Reset, Save
+from ccl_lgs_ros.storage.map_copy import copy_map, copy_splat
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.structures import SemanticMap
 
@@ -15,6 +16,11 @@ LESS_MEMORY = "set gaussians.image_width, gaussians.max_gaussians or perception.
 def num_keyframes_of(published: SemanticMap | None) -> int:
     """Keyframes that a published map was made from."""
     return int(published.info.get("keyframes", 0)) if published else 0  # type: ignore[call-overload]
+
+
+def revision_of(published: SemanticMap | None) -> int:
+    """How often poses had been corrected when a map was published."""
+    return int(published.info.get("revision", 0)) if published else 0  # type: ignore[call-overload]
 
 
 def fields_of(directory: MapDirectory, published: SemanticMap | None) -> dict:
@@ -41,6 +47,22 @@ def built(job: Build, code: str, fields: dict, *, is_lean: bool) -> Finished:
         message += ", at half the size for want of memory"
     is_partial = code != "OK" and fields["map_version"] > 0
     return Finished(job=job.job, error_code=code, message=message, partial=is_partial, fields=fields)
+
+
+def saved(job: Save, directory: MapDirectory) -> Finished:
+    """Copy the published map where a job wants it.
+
+    Raises:
+        MapError: if something is in the way or the disk does not take it.
+    """
+    path, size = directory.path, 0
+    if job.path:
+        path, size = copy_map(directory, job.path, include_keyframes=job.include_keyframes, overwrite=job.overwrite)
+    if job.export_ply:
+        size += copy_splat(directory, path)
+    version = directory.newest_version()
+    fields = {"path": str(path.resolve()), "size": size, "map_version": version}
+    return Finished(job=job.job, message=f"version {version} of the map is at {path}", fields=fields)
 
 
 def failed(job: Build | Save | Reset, error: Exception, fields: dict) -> Finished:
