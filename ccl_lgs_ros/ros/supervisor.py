@@ -66,9 +66,13 @@ class Supervisor:
 
         Where none comes in time, as in the middle of somebody else's code, the worker is ended and a new one begun.
         """
-        if self._worker is not None and number in self._ends:
+        if self._worker is None or number not in self._ends:
+            return
+        self._worker.send(Cancel(job=number))
+        if number == min(self._ends):
             self._cancel_by[number] = time.monotonic() + CANCEL_TIMEOUT
-            self._worker.send(Cancel(job=number))
+        else:  # the worker is at another job, which must not suffer
+            self._ends.pop(number)(self._early_end(number, "CANCELED", "canceled before it began"))
 
     def tick(self) -> None:
         """Hear what the worker said; see to it that there is one."""

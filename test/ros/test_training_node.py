@@ -5,6 +5,7 @@ import ast
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from ros.harness import DISCOVERY, LATCHED, ROOT
 from ros.wall_map import BUILD, ENDLESS, ON_DEMAND, TRAIN, wall_map
 from std_srvs.srv import SetBool
 
+from ccl_lgs_ros.ros import supervisor
+from ccl_lgs_ros.ros.worker_messages import Build, Cancel, Save, Settings
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import load
 
@@ -150,6 +153,42 @@ def libraries(pid: int) -> set[str]:
     """The shared libraries that a process has mapped."""
     rows = Path(f"/proc/{pid}/maps").read_text().splitlines()
     return {row.rpartition("/")[2] for row in rows if ".so" in row}
+
+
+class StuckWorker:
+    """A worker process that takes everything and says nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.is_alive, self.pid, self.said = True, 1, [settings]
+
+    def send(self, message: Any) -> bool:
+        self.said.append(message)
+        return True
+
+    def received(self) -> list[Any]:
+        return []
+
+    def kill(self) -> None:
+        self.is_alive = False
+
+
+def test_a_goal_that_waits_behind_another_job_is_cancelled_at_once_and_harms_it_not(monkeypatch) -> None:
+    monkeypatch.setattr(supervisor, "WorkerProcess", StuckWorker)
+    monkeypatch.setattr(supervisor, "CANCEL_TIMEOUT", 0.0)
+    settings = Settings(**dict.fromkeys(Settings.__dataclass_fields__))
+    served, ended = supervisor.Supervisor(settings, lambda level, text: None), []
+    save = served.ask(Save(job=0), ended.append)
+    build = served.ask(Build(job=0), ended.append)
+    first = served._worker
+    served.cancel(build)
+    served.tick()
+    assert [(end.job, end.error_code) for end in ended] == [(build, "CANCELED")]
+    assert served._worker is first and first.said[-1] == Cancel(job=build)
+    served.cancel(save)
+    time.sleep(0.01)
+    served.tick()
+    assert [(end.job, end.error_code) for end in ended[1:]] == [(save, "CANCELED")]
+    assert not first.is_alive and served._worker is not first
 
 
 def test_row_24_the_node_never_loads_torch_and_nothing_forks() -> None:
