@@ -12,7 +12,7 @@ from rclpy.node import Node
 from ccl_lgs_ros.ros.guards import log_error
 
 LOOK = 0.05  # seconds between looks at what is waited for
-REMIND = 5.0  # seconds after which a wait is told again
+REMIND = 5.0  # seconds after which a wait is told; then after twice as many, and so on
 STOP_TIMEOUT = 3.0  # seconds that the work may take to notice the end
 
 
@@ -51,10 +51,10 @@ class ScriptNode(Node):
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
         """Wait until something is true, saying every now and then what is waited for; its value."""
-        told_at = time.monotonic()
+        began, patience = time.monotonic(), REMIND
         while not (value := condition()):
-            if time.monotonic() - told_at > REMIND:
-                told_at = time.monotonic()
+            if time.monotonic() - began > patience:
+                patience *= 2
                 self.get_logger().info(f"still waiting for {what}")
             self.sleep(LOOK)
         return value
