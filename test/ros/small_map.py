@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maps of a red and a blue box on a grey floor, published without mapping anything."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ COLOURS = {"red": (200, 20, 20), "blue": (20, 40, 200), "grey": (128, 128, 128)}
 SH_BAND_0 = 0.28209479177387814
 RED_CENTRE, BLUE_CENTRE = (-0.3, 0.0, 0.1), (0.3, 0.0, 0.1)  # metres
 BOX = (0.2, 0.2, 0.2)  # metres
+STARTS = 60.0  # seconds that a node may take to read a map, with its imports, on a busy machine
 CAMERA = Camera(width=160, height=120, fx=140.0, fy=140.0, cx=80.0, cy=60.0)
 LOOKING_DOWN = rigid(np.diag([1.0, -1.0, -1.0]), np.array([0.0, 0.0, 1.5]))  # at the floor from above
 
@@ -76,3 +79,10 @@ def map_at(path: Path, *maps: SemanticMap, keyframes: int = 1) -> MapDirectory:
         publish(directory, semantic_map)
     directory.release()
     return directory
+
+
+def start_with_map(start: Callable[..., Any], **parameters: Any) -> Any:
+    """A query node that has read its map."""
+    node = start("query_node", **parameters)
+    node.wait_for("version 1", STARTS)
+    return node

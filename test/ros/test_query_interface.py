@@ -16,7 +16,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.qos import ReliabilityPolicy
 from ros.harness import BEST_EFFORT, DISCOVERY, LATCHED
-from ros.small_map import BOX, CAMERA, RED_CENTRE, map_at, small_map
+from ros.small_map import BOX, CAMERA, RED_CENTRE, map_at, small_map, start_with_map
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header, String
 
@@ -49,7 +49,7 @@ def pixels(message: Image) -> np.ndarray:
 
 
 def test_an_answer_is_on_every_topic_and_the_map_can_be_seen(client, start, map_path: Path) -> None:
-    start("query_node", map_path=map_path, vocabulary="red, blue, green", **CPU)
+    start_with_map(start, map_path=map_path, vocabulary="red, blue, green", **CPU)
     kinds = {"query/points": PointCloud2, "query/mask": Image, "query/overlay": Image}
     topics = {name: client.collect(kind, name, LATCHED) for name, kind in kinds.items()}
     previews = client.collect(Image, "preview", BEST_EFFORT)
@@ -124,7 +124,7 @@ def test_a_detection_says_what_an_instance_says() -> None:
 
 def test_row_19_a_viewer_gets_as_many_points_as_it_takes_also_when_that_changes(client, start, map_path: Path) -> None:
     override = "qos_overrides./gaussian_cloud.publisher.reliability"
-    start("query_node", map_path=map_path, viz_max_points=1000, **{override: "best_effort"})
+    start_with_map(start, map_path=map_path, viz_max_points=1000, **{override: "best_effort"})
     clouds = client.collect(PointCloud2, "gaussian_cloud", BEST_EFFORT)
     client.until(lambda: clouds, 2 * DISCOVERY, "a cloud")
     assert clouds[-1].width == 1000

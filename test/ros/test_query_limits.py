@@ -15,7 +15,7 @@ from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ros.harness import DISCOVERY, RELIABLE
-from ros.small_map import BLUE_CENTRE, RED_CENTRE, map_at, small_map
+from ros.small_map import BLUE_CENTRE, RED_CENTRE, map_at, small_map, start_with_map
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 
@@ -222,7 +222,7 @@ def test_boxes_overlap_as_their_points_say(seed: int) -> None:
 
 
 def test_row_40_any_text_is_answered_and_the_node_lives_on(client, start, tmp_path: Path, record_property) -> None:
-    node = start("query_node", map_path=map_at(tmp_path / "map", small_map(0.02)).path)
+    node = start_with_map(start, map_path=map_at(tmp_path / "map", small_map(0.02)).path)
     ask_for = lambda text, **fields: client.call(SemanticQuery, "semantic_query", prompt=text, **fields)  # noqa: E731
     assert ask_for("").error_code == CODES.EMPTY_PROMPT
     assert ask_for(" \n\t ").error_code == CODES.EMPTY_PROMPT

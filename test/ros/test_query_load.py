@@ -8,10 +8,12 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
 
-from ccl_lgs_ros.srv import EncodeText, GetMapInfo, SemanticQuery
+from ccl_lgs_ros.srv import EncodeText, GetMapInfo, RenderView, SemanticQuery
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros.harness import DISCOVERY
-from ros.small_map import map_at, small_map
+from ros.harness import BEST_EFFORT, DISCOVERY, LATCHED
+from ros.injected import inject
+from ros.small_map import map_at, small_map, start_with_map
+from sensor_msgs.msg import Image
 
 from ccl_lgs_ros.structures import SemanticMap
 
@@ -19,6 +21,21 @@ CODES = SemanticQuery.Response
 IN_TIME = 5.0  # seconds, as promised
 AT_ONCE = 50
 CALLERS = 5
+DRAWS = 8.0  # seconds that a picture takes
+SLOW_ENCODER = """
+import time
+from ccl_lgs_ros.perception.builtin_encoder import BuiltinEncoder
+BuiltinEncoder.__init__ = lambda self: time.sleep(60)
+"""
+SLOW_PICTURES = f"""
+import time
+from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
+draw = NumbaRasterizer.render
+def slowly(self, gaussians, *arguments):
+    time.sleep({DRAWS} if len(gaussians) > 1 else 0)
+    return draw(self, gaussians, *arguments)
+NumbaRasterizer.render = slowly
+"""
 DEEP = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -42,7 +59,7 @@ def ask_at_once(client, count: int, **fields) -> tuple[list, list[float]]:
 
 
 def test_fifty_questions_at_once_are_all_answered(client, start, map_path: Path, record_property) -> None:
-    start("query_node", map_path=map_path)
+    start_with_map(start, map_path=map_path)
     client.call(SemanticQuery, "semantic_query", prompt="red")
     responses, seconds = ask_at_once(client, AT_ONCE)
     assert max(seconds) < IN_TIME
@@ -54,8 +71,8 @@ def test_fifty_questions_at_once_are_all_answered(client, start, map_path: Path,
 
 
 def test_while_a_model_is_loaded_everyone_is_told_so_in_time(client, start, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(slow_models(tmp_path)))
-    start("query_node", map_path=map_at(tmp_path / "map", small_map()).path, max_queue=15)
+    inject(monkeypatch, tmp_path / "site", SLOW_ENCODER, module="query_node")
+    start_with_map(start, map_path=map_at(tmp_path / "map", small_map()).path, max_queue=15)
     responses, seconds = ask_at_once(client, 20)
     assert max(seconds) < IN_TIME
     assert all(r.error_code == CODES.BUSY and "busy" in r.message for r in responses)
@@ -65,25 +82,27 @@ def test_while_a_model_is_loaded_everyone_is_told_so_in_time(client, start, tmp_
     assert client.call(EncodeText, "encode_text", prompts=["red"]).success is False
 
 
-def slow_models(folder: Path) -> Path:
-    """A folder for PYTHONPATH that makes every encoder take a minute to load."""
-    code = folder / "code"
-    code.mkdir()
-    (code / "sitecustomize.py").write_text(
-        "import sys, time, threading\n"
-        "class Slow:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'ccl_lgs_ros.perception.builtin_encoder':\n"
-        "            time.sleep(60)\n"
-        "sys.meta_path.insert(0, Slow())\n"
-    )
-    return code
+def test_questions_are_answered_while_pictures_are_drawn(client, start, map_path, tmp_path: Path, monkeypatch) -> None:
+    inject(monkeypatch, tmp_path / "site", SLOW_PICTURES, module="query_node")
+    start_with_map(start, map_path=map_path, rendering__rasterizer="numba_cpu")
+    client.call(SemanticQuery, "semantic_query", prompt="red")
+    for topic in ("preview", "query/mask"):
+        client.collect(Image, topic, LATCHED if topic == "query/mask" else BEST_EFFORT)
+    drawer = client.node.create_client(RenderView, "render_view")
+    client.until(drawer.service_is_ready, 2 * DISCOVERY, "the service")
+    picture, began = drawer.call_async(RenderView.Request()), time.monotonic()
+    while time.monotonic() - began < DRAWS / 2:
+        responses, seconds = ask_at_once(client, 10)
+        assert max(seconds) < IN_TIME and all(r.success for r in responses)
+    assert not picture.done()
+    client.until(picture.done, 90, "the picture")
+    assert picture.result().success and time.monotonic() - began >= DRAWS
 
 
 def test_a_map_of_one_level_has_no_other(client, start, tmp_path: Path) -> None:
     both = small_map()
     one = SemanticMap(gaussians=both.gaussians, levels={"wp": both.levels["wp"]}, encoder=both.encoder)
-    start("query_node", map_path=map_at(tmp_path / "map", one).path)
+    start_with_map(start, map_path=map_at(tmp_path / "map", one).path)
     assert client.call(SemanticQuery, "semantic_query", prompt="red", level="whole").success
     refused = client.call(SemanticQuery, "semantic_query", prompt="red", level="part")
     assert refused.error_code == CODES.BAD_REQUEST and "no level 'sp'" in refused.message
