@@ -20,6 +20,7 @@ SPDX_WITHIN_LINES = 3  # a shebang or an XML declaration may come first
 # Import name to distribution, where they differ; what the code imports on request only is in the extra "models".
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "yaml": "pyyaml"}
 EXTRA_DISTRIBUTIONS = {"hydra": "hydra-core", "open_clip": "open-clip-torch", "segment_anything": "segment-anything"}
+OPTIONAL = {"cv_bridge"}  # used where it is installed
 FROM_ROS = re.compile(r"rclpy|rosidl|launch|ament|tf2|cv_bridge|vision_msgs|gsplat_msgs|.*_(msgs|srvs|interfaces)$")
 
 
@@ -133,6 +134,16 @@ def test_package_xml_states_what_ros_needs() -> None:
     assert package.findtext("member_of_group") == "rosidl_interface_packages"
     depends = [d.text for d in package if d.tag.endswith("depend")]
     assert len(depends) == len(set(depends)), "a dependency is listed twice"
+
+
+def test_package_xml_names_every_ros_package_that_is_imported() -> None:
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    depends = {d.text for d in package if d.tag.endswith("depend")}
+    trees = [ast.parse(p.read_text()) for p in [*(ROOT / "ccl_lgs_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")]]
+    modules = {n.module for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+    modules |= {a.name for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    from_ros = {name for name in (module.partition(".")[0] for module in modules) if FROM_ROS.match(name)}
+    assert from_ros - {"ccl_lgs_ros", *OPTIONAL} <= depends
 
 
 def test_cmake_finds_what_package_xml_depends_on_and_generates_every_interface() -> None:
