@@ -31,6 +31,7 @@ from ccl_lgs_ros.ros.pictures import asked_picture, draw
 from ccl_lgs_ros.ros.query_options import QueryNodeOptions
 from ccl_lgs_ros.ros.questions import ask, error_code, thinned
 from ccl_lgs_ros.ros.requests import MOST_INSTANCES, checked_question
+from ccl_lgs_ros.structures import SemanticMap
 
 CODES = SemanticQuery.Response
 OPTIONS = QueryNodeOptions(max_points=100, max_pixels=200 * 200)
@@ -151,6 +152,17 @@ def test_a_picture_of_sixty_thousand_pixels_a_side_is_refused(reader: MapReader)
 def test_what_cannot_be_is_refused_by_name(reader: MapReader, field: str, value) -> None:
     with pytest.raises(CclLgsError, match=field) as refused:
         reply_to(reader, SemanticQuery.Request(**{"prompt": "red", field: value}))
+    assert error_code(refused.value) == CODES.BAD_REQUEST
+
+
+def test_a_map_of_one_level_has_no_other(tmp_path: Path) -> None:
+    both = small_map(0.02)
+    one = SemanticMap(gaussians=both.gaussians, levels={"wp": both.levels["wp"]}, encoder=both.encoder)
+    reader = MapReader(map_at(tmp_path / "map", one).path, MapConfig())
+    reader.open()
+    assert reply_to(reader, SemanticQuery.Request(prompt="red", level="whole")).answer.instances
+    with pytest.raises(CclLgsError, match="no level 'sp'; it has: wp") as refused:
+        reply_to(reader, SemanticQuery.Request(prompt="red", level="part"))
     assert error_code(refused.value) == CODES.BAD_REQUEST
 
 
