@@ -39,10 +39,8 @@ fuzzed = settings(
 )
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A map with everything in it, which tests damage in a copy, or damage and mend."""
-    path = tmp_path_factory.mktemp("sound") / "map"
+def sound_map(path: Path) -> Path:
+    """A map with everything in it."""
     directory = MapDirectory.create(path)
     with KeyframeStore(directory, writable=True) as store:
         for stamp in range(3):
@@ -51,6 +49,12 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     FileCheckpoint(path / "checkpoint", "work").save({"reached": torch.arange(5)})
     SegmentStore(directory.segments_path, identity="a").save(0, some_segments())
     return path
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map that tests damage in a copy, or damage and mend."""
+    return sound_map(tmp_path_factory.mktemp("sound") / "map")
 
 
 def outcome(read: Callable[[], Any], where: str, error: type[CclLgsError] = MapError) -> Any:
@@ -87,7 +91,11 @@ def use(semantic_map: SemanticMap) -> None:
 def mended(path: Path) -> Callable[[], None]:
     """How to put a file back as it is now."""
     content = path.read_bytes()
-    return lambda: path.write_bytes(content) and None
+
+    def mend() -> None:
+        path.write_bytes(content)
+
+    return mend
 
 
 @fuzzed
