@@ -66,8 +66,9 @@ class BagPlayer(ScriptNode):
             self._wait_for_listeners(publishers, [t.name for t in topics if t.type in IMAGES], begin_ns)
             self.get_logger().info(f"playing {self._path} from second {self.options.bag_start:g}")
             count = self._play(bag, {name: p for name, p in publishers.items() if name not in static}, begin_ns)
+            ends_at = time.monotonic() + LAST_WORDS
             for publisher in publishers.values():
-                publisher.wait_for_all_acked(Duration(seconds=LAST_WORDS))
+                publisher.wait_for_all_acked(Duration(seconds=max(ends_at - time.monotonic(), 0.0)))
         self.get_logger().info(f"{self._path} has been played: {count} messages")
         return 0
 

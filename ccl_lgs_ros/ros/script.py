@@ -12,7 +12,7 @@ from rclpy.node import Node
 from ccl_lgs_ros.ros.guards import log_error
 
 LOOK = 0.05  # seconds between looks at what is waited for
-REMIND = 5.0  # seconds after which a wait is told; then after twice as many, and so on
+REMIND = 2.0  # seconds after which a wait is told; then after twice as many, and so on
 STOP_TIMEOUT = 3.0  # seconds that the work may take to notice the end
 
 

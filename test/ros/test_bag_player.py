@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
 
-from capture_records import START, S, drive, in_order, transform
+from capture_records import START, ListStore, S, drive, in_order, transform
 from capture_runs import capture, described
 from ccl_lgs_ros.msg import MapStatus
 from ros.harness import LATCHED, RELIABLE
@@ -18,6 +18,8 @@ from ros_bags import T, messages_of, write_bag
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
+from ccl_lgs_ros.capture import capture_bag
+from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.ros.bag_player import message_class
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -70,6 +72,13 @@ def test_row_03_static_transforms_come_though_the_start_of_the_recording_is_left
     assert node.interrupt() == 0
     stamps = [row[1] for row in stored(tmp_path / "map")]
     assert stamps and min(stamps) >= START + 18 * S // 10
+
+
+def test_row_03_a_recording_that_is_read_directly_is_searched_for_static_transforms_first(tmp_path: Path) -> None:
+    store = ListStore()
+    capture_bag(bag_with_late_mount(tmp_path / "drive"), store, MapConfig())
+    expected = described(capture(in_order(drive(NUM_IMAGES)))[1])
+    assert [row[1] for row in described(store)] == [row[1] for row in expected]
 
 
 def test_the_player_waits_for_a_node_that_is_not_there_yet(client, start, tmp_path: Path) -> None:
