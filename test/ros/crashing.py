@@ -175,7 +175,8 @@ class Steps:
 def work(path: str, plan: dict[str, Any]) -> None:
     """Write to a map until the plan ends this process, or once everything that a writer can do.
 
-    The plan may also be to check that all is there after so many ends, to run a command, or to forget the copies.
+    The plan may also be to check that all is there after so many ends, to run a command, to forget the copies, or to
+    hold the locks until it is killed.
     """
     if "check" in plan:
         from ros.whole_map import assert_all_is_there
@@ -191,6 +192,10 @@ def work(path: str, plan: dict[str, Any]) -> None:
     steps = Steps(Path(path).parent, plan)
     writer = Writer(Path(path))
     writer.once()
+    if "hold" in plan:
+        writer.directory.lock("snapshots")
+        writer.note(held=os.getpid())
+        signal.pause()
     while "endless" in plan:
         writer.once()
     writer.close()
