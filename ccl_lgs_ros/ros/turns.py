@@ -8,6 +8,7 @@ some without a word. So requests are taken first, all that there are, and their 
 import time
 import types
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from ccl_lgs_ros.errors import CclLgsError
 from ccl_lgs_ros.ros.loading import Loading
 from ccl_lgs_ros.ros.query_options import QueryNodeOptions
 
+LOADING = "the models are being loaded, or a picture drawn"
 LOADING_NAP = 0.005  # seconds that the node sleeps between looks for a model that is being loaded
 
 
@@ -70,7 +72,11 @@ class Turns:
             admitted_before = -1
             while not self._may_go(ticket, admitted_before):
                 if time.monotonic() - began > max(options.max_wait, patience):
-                    why = f"{len(self._waiting)} requests wait" if is_ready() else "the models are being loaded"
+                    why = (
+                        f"{len(self._waiting)} requests wait"
+                        if is_ready()
+                        else "the models are being loaded, or a picture drawn"
+                    )
                     return BusyError(f"busy: {why}; ask again in a few seconds")
                 admitted_before = self._admitted
                 self._wake()
@@ -95,7 +101,8 @@ class Turns:
         """Let the executor not wait for messages now."""
         executor = self._node.executor
         if executor is not None:
-            executor.wake()
+            with suppress(RuntimeError):  # from a thread that outlives the node
+                executor.wake()
 
     def _may_go(self, ticket: _Ticket, admitted_before: int) -> bool:
         """Whether a request is the first that can be answered, and none has come since it last looked."""

@@ -3,6 +3,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from ros.small_map import BOX, CAMERA, RED_CENTRE, map_at, small_map, start_with
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header, String
 
+from ccl_lgs_ros.ros.answer_topics import AnswerTopics
 from ccl_lgs_ros.ros.answers import instance_messages
 from ccl_lgs_ros.ros.clouds import columns_of
 from ccl_lgs_ros.ros.detections import detections_message, vision_messages
@@ -100,10 +102,21 @@ def check_vocabulary(client) -> None:
         assert (box.results[0].hypothesis.class_id, box.bbox.size.z) == ("red", pytest.approx(BOX[2], abs=0.02))
 
 
-def test_without_vision_msgs_there_is_no_such_output(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vision_msgs_there_is_no_such_output_and_nothing_else_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("vision_msgs", "vision_msgs.msg"):
         monkeypatch.setitem(sys.modules, name, None)
     assert vision_messages() is None
+    sent: dict[str, list] = {}
+
+    def create_publisher(_: type, topic: str, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(publish=sent.setdefault(topic, []).append)
+
+    topics = AnswerTopics(SimpleNamespace(create_publisher=create_publisher), ["red"])  # type: ignore[arg-type]
+    topics.publish(SemanticQuery.Response(), "red", PointCloud2())
+    topics.publish_labels("map", 0.5)
+    assert {topic: len(messages) for topic, messages in sent.items()} == {"query/points": 1, "query/markers": 1}
 
 
 def test_a_detection_says_what_an_instance_says() -> None:
