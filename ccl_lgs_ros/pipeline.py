@@ -53,7 +53,7 @@ class MapSession:
         config: every option.
         directory: where segments, checkpoints, the working state and snapshots live; the caller holds its locks.
         progress: told how far long work has come; raises Cancelled to stop it.
-        parts: what to work with; made from the options if not given.
+        parts: what to work with; by default made from the options.
 
     Raises:
         MissingDependencyError: if a part that was named explicitly does not work here.
@@ -183,6 +183,7 @@ class MapSession:
             info={
                 **self.info,
                 "keyframes": self.num_added,
+                "refined": self.num_refined,
                 "revision": self.revision,
                 "tracks": num_tracks,
                 "vote_bytes": self.live.num_bytes,
@@ -190,17 +191,13 @@ class MapSession:
         )
         published = publish(self.directory, semantic_map)
         for name in ("gaussians", "field") if self.refined else ():
-            self._checkpoint(name, "").remove()
+            self._checkpoint(name).remove()
         if self.refined or time.monotonic() - self._kept_at > KEEP_PERIOD:
             self.keep()
         return published
 
     def keep(self) -> None:
-        """Save the working state, for a session that goes on from here.
-
-        Raises:
-            MapError: if the disk does not take it; what was saved before is intact.
-        """
+        """Save the working state for a session that goes on from here; raises MapError if the disk does not take it."""
         self._state.save(self.geometry, self.live, self._counts)
         self._kept, self._kept_at = self._counts, time.monotonic()
 
@@ -285,7 +282,7 @@ class MapSession:
             views = StillTrue(self.working_size.source(seen.keyframes), seen.outdated)
             self.info.update(score_of(self.gaussians, views, self.parts, self.config, self.progress))
 
-    def _checkpoint(self, name: str, work: str) -> FileCheckpoint:
+    def _checkpoint(self, name: str, work: str = "") -> FileCheckpoint:
         return FileCheckpoint(self.directory.path / "work" / f"{name}.safetensors", work)
 
 

@@ -15,7 +15,7 @@ from ccl_lgs_ros.ros.worker_inbox import Inbox, Outbox
 from ccl_lgs_ros.ros.worker_memory import is_out_of_memory, leaner, release_memory
 from ccl_lgs_ros.ros.worker_messages import Build, Finished, Reset, Save, Settings
 from ccl_lgs_ros.ros.worker_reporter import Reporter
-from ccl_lgs_ros.ros.worker_results import built, failed, fields_of, num_keyframes_of, revision_of, saved
+from ccl_lgs_ros.ros.worker_results import built, count_of, failed, fields_of, saved
 from ccl_lgs_ros.session_state import forget_session
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -56,8 +56,7 @@ class MapWorker:
         self.error = ""
         self._retry_at = 0.0
         self._reporter = Reporter(self.directory, outbox)
-        is_refined = self.published is not None and "optimize_seconds" in self.published.info
-        self._num_refined = self._num_published if is_refined else 0
+        self._num_refined = count_of(self.published, "refined")  # keyframes that a refine had
         self._last_new = self._published_at = time.monotonic()
 
     @property
@@ -83,12 +82,12 @@ class MapWorker:
     @property
     def _num_published(self) -> int:
         """Keyframes that the published map was made from."""
-        return num_keyframes_of(self.published)
+        return count_of(self.published, "keyframes")
 
     @property
     def _is_dirty(self) -> bool:
         """Whether the session knows more than what is published; one that is still catching up knows less."""
-        session, published = self.session, (self._num_published, revision_of(self.published))
+        session, published = self.session, (self._num_published, count_of(self.published, "revision"))
         return session is not None and (session.num_added, session.revision) > published
 
     def _work_unasked(self) -> None:
@@ -107,7 +106,7 @@ class MapWorker:
         if self.store.refresh():
             self._last_new = now
         is_known = len(self.store) <= min(self._num_published, self._num_refined)
-        is_moved = self.published is not None and self.store.revision > revision_of(self.published)
+        is_moved = self.published is not None and self.store.revision > count_of(self.published, "revision")
         if not settings.train or (is_known and not is_moved and not self._is_dirty):
             return
         session = self._session()

@@ -13,14 +13,9 @@ from ccl_lgs_ros.structures import SemanticMap
 LESS_MEMORY = "set gaussians.image_width, gaussians.max_gaussians or perception.point_batch lower"
 
 
-def num_keyframes_of(published: SemanticMap | None) -> int:
-    """Keyframes that a published map was made from."""
-    return int(published.info.get("keyframes", 0)) if published else 0  # type: ignore[call-overload]
-
-
-def revision_of(published: SemanticMap | None) -> int:
-    """How often poses had been corrected when a map was published."""
-    return int(published.info.get("revision", 0)) if published else 0  # type: ignore[call-overload]
+def count_of(published: SemanticMap | None, name: str) -> int:
+    """A count in the record of a published map: its keyframes, those that were refined, or the poses' revision."""
+    return int(published.info.get(name, 0)) if published else 0  # type: ignore[call-overload]
 
 
 def fields_of(directory: MapDirectory, published: SemanticMap | None) -> dict:
@@ -31,7 +26,7 @@ def fields_of(directory: MapDirectory, published: SemanticMap | None) -> dict:
     return {
         "map_path": str(directory.path.resolve()),
         "map_version": published.version if published else directory.newest_version(),
-        "num_keyframes": num_keyframes_of(published),
+        "num_keyframes": count_of(published, "keyframes"),
         "num_gaussians": len(published.gaussians) if published else 0,
         "codebook_size": sum(len(level.codebook) for level in levels),
         "psnr": float("nan") if psnr is None else float(psnr),
