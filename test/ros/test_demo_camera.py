@@ -15,7 +15,11 @@ from geometry_msgs.msg import Point
 from ccl_lgs_ros.ros.demo_camera import MAX_ERROR, judged
 
 SMALL = {"image_width": 96, "num_frames": 8, "iterations": 5}
-OPTIONS = {"keyframe_node": {"qos": "reliable"}, "training_node": {"codebook__fitter": "none"}, "query_node": {}}
+OPTIONS = {
+    "keyframe_node": {"qos": "reliable"},
+    "training_node": {"codebook__fitter": "none", "niceness": 0},
+    "query_node": {},
+}
 
 
 def answer(*points: tuple[float, float, float]) -> SemanticQuery.Response:
