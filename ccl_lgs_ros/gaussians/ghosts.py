@@ -70,9 +70,8 @@ class Ghosts:
         shown = shown.select(rows_in_view(shown.means, shown.log_scales, view))
         if not len(shown) or view.depth is None:
             return None
-        ghostly, there = (
-            _rendered(gaussians, view, rasterizer) for gaussians in (shown, store.seen_by(view).gaussians)
-        )
+        part = store.seen_by(view).gaussians
+        ghostly, there = (_rendered(gaussians, view, rasterizer) for gaussians in (shown.to(part.means.device), part))
         is_gone = _has_surface(ghostly, view.depth) & ~_has_surface(there, view.depth)
         return is_gone if is_gone.any() else None
 
