@@ -149,8 +149,9 @@ class MapWorker:
             return None if self._cut_down(error) else self._failed(job, error)
 
     def _failed(self, job: Job, error: Exception) -> Finished:
-        self._broke(error)
-        release_memory()
+        if not isinstance(job, Save) or not isinstance(error, MapError):  # a copy that fails changes nothing here
+            self._broke(error)
+            release_memory()
         return failed(job, error, self._fields())
 
     def _cut_down(self, error: Exception) -> bool:

@@ -11,7 +11,9 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
 
 from ccl_lgs_ros.action import BuildMap
+from ccl_lgs_ros.msg import MapStatus
 from ccl_lgs_ros.srv import GetMapInfo, LoadMap, SaveMap
+from ros.harness import LATCHED
 from ros.wall_map import BUILD, ON_DEMAND, wall_map
 
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
@@ -59,6 +61,7 @@ def test_row_28_every_failure_of_saving_and_loading_has_a_reason_and_a_remedy(
     root = sound.parent
     start("training_node", map_path=sound, **ON_DEMAND)
     start("query_node", map_path=sound)
+    statuses = client.collect(MapStatus, "status", LATCHED)
     save = lambda path, **more: client.call(SaveMap, "training_node/save_map", path=str(path), **more)  # noqa: E731
     refused(save(root / "copy"), "no map yet", "build_map")
     built = client.result(client.send_goal(BuildMap, "build_map", iterations=2), BUILD).result
@@ -88,6 +91,8 @@ def test_row_28_every_failure_of_saving_and_loading_has_a_reason_and_a_remedy(
     with KeyframeStore(MapDirectory.open(root / "copy"), writable=True):
         refused(save(root / "copy", overwrite=True), "being written by process", "stop it first")
     assert save(root / "copy", overwrite=True).success
+    errors = [status for status in statuses if status.state == MapStatus.STATE_ERROR]
+    assert statuses and not errors, "what cannot be saved does not stop the work"
     assert not (tmp_path / "elsewhere").exists() and (root / "foreign" / "photo.txt").read_text() == "mine"
 
     loads = {root / name: words for name, words in others.items()}
