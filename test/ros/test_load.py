@@ -197,7 +197,8 @@ class Questions:
         assert not unanswered, f"{unanswered} of {len(self._asked)} questions have no answer"
 
     def _service(self, client: Client, kind: type, name: str) -> Any:
-        service = client.node.create_client(kind, name)
+        # Every client hears the answers to all: one that holds ten, as is usual, could miss its own.
+        service = client.node.create_client(kind, name, qos_profile=RELIABLE)
         client.until(service.service_is_ready, STARTED, f"the service {name}")
         return service
 
