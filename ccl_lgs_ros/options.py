@@ -102,7 +102,7 @@ class GaussianOptions:
     exposure: str = option(
         "auto",
         "Compensate gain and offset of keyframes; auto = where their brightness differs by more than a fifth.",
-        choices=("auto", "on", "off"),
+        choices=("auto", "always", "never"),
     )
     image_width: int = option(320, "Pixels; width at which refine optimises.", low=16)
     holdout_every: int = option(8, "Every how many-th keyframe gives no colour and is scored; 0 = none.", low=0)

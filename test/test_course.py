@@ -158,7 +158,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("eager")
 def test_what_was_stopped_goes_on_to_the_same_end(stop: type[BaseException]) -> None:
     keyframes, kept = drive(5), Kept()
-    options = {"iterations": 24, "densifier": RelocatingDensifier(), "exposure": "on"}
+    options = {"iterations": 24, "densifier": RelocatingDensifier(), "exposure": "always"}
     start = seeded(keyframes)
     whole = run(start, keyframes, **options)
 

@@ -179,7 +179,7 @@ def test_exposure_that_varies_is_compensated() -> None:
             RASTERIZER,
             range(6),
         )["psnr"]
-        for exposure in ("off", "on")
+        for exposure in ("never", "always")
     ]
     assert scores[1] > scores[0]
 

@@ -86,7 +86,7 @@ def optimized(
         iterations: steps, each on one keyframe; -1 = as many as the budget allows; without one 16 for each keyframe,
             from 400 to 3000, or 16 for each that is new to a map that was optimised before.
         max_gaussians: no Gaussian is added beyond this many.
-        exposure: compensate the gain and offset that each keyframe has against the others: on, off, or auto, where
+        exposure: compensate the gain and offset that each keyframe has against the others: always, never, or auto, where
             keyframes differ by more than a fifth. Colours become the mean ones, which raw PSNR likes less where
             exposure drifts slowly, and affine-fitted PSNR more.
         budget: seconds to make the most of, from the call on; 0 = none.
@@ -118,7 +118,7 @@ def optimized(
     start, origin = groundwork.laid(gaussians, [i for i in indices if i >= num_known] or indices)
     if not len(start):
         return Optimized(gaussians=start, origin_of_gaussian=origin, steps=0)
-    is_compensated = exposure == "on" or (
+    is_compensated = exposure == "always" or (
         exposure == "auto" and exposure_spread(start, keyframes, rasterizer, indices) > MIN_SPREAD
     )
     trainer = Trainer(
