@@ -86,7 +86,7 @@ def optimized(
         iterations: steps, each on one keyframe; -1 = as many as the budget allows; without one 16 for each keyframe,
             from 400 to 3000, or 16 for each that is new to a map that was optimised before.
         max_gaussians: no Gaussian is added beyond this many.
-        exposure: compensate the gain and offset that each keyframe has against the others: always, never, or auto, where
+        exposure: compensate the gain and offset that each keyframe has against the others: always, never or auto, where
             keyframes differ by more than a fifth. Colours become the mean ones, which raw PSNR likes less where
             exposure drifts slowly, and affine-fitted PSNR more.
         budget: seconds to make the most of, from the call on; 0 = none.
