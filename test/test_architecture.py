@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ccl_lgs_ros"
 
-VOCABULARY = ("errors", "geometry", "picture_header", "camera", "shapes", "structures", "labelling", "answers", "protocols")
+VOCABULARY = (
+    "errors",
+    "geometry",
+    "picture_header",
+    "camera",
+    "shapes",
+    "structures",
+    "labelling",
+    "answers",
+    "protocols",
+)
 STAGES = ("keyframes", "gaussians", "masks", "association", "codebook", "field", "query", "evaluation")
 ADAPTERS = ("ingest", "perception", "rendering", "storage", "synthetic")
 GLUE = ("options", "config", "registry", "resources")

@@ -23,9 +23,9 @@ from ccl_lgs_ros.ingest.records import LabelRecord, Record
 from ccl_lgs_ros.ingest.rectify import Rectifier, lens_of
 from ccl_lgs_ros.masks.levels import label_map
 from ccl_lgs_ros.offline import map_recording
-from ccl_lgs_ros.recollection import Recollection
 from ccl_lgs_ros.perception.topic_segmenter import TopicSegmenter
 from ccl_lgs_ros.pipeline import MapSession
+from ccl_lgs_ros.recollection import Recollection
 from ccl_lgs_ros.registry import names
 from ccl_lgs_ros.scenes import LABELS, make_scene
 from ccl_lgs_ros.semantics import associate
