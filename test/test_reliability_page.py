@@ -1,16 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/reliability.md is made from the tests that there are and what happened to them."""
+"""docs/reliability.md shows a passed test for every row, and is made from the tests that there are."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from reliability_page import Outcome, ReliabilityPage, link, linked_tests, page, row_tests
 from ros.reliability_rows import ROWS
 
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reliability.md"
+
 
 def test_there_are_44_rows_and_each_has_a_test() -> None:
     assert list(ROWS) == list(range(1, 45))
     assert set(row_tests()) == set(ROWS)
+
+
+def test_the_page_names_the_tests_that_there_are_and_each_row_has_passed_one() -> None:
+    named, results = defaultdict(list), defaultdict(set)
+    for row, test, result in linked_tests(PAGE.read_text()):
+        named[row].append(test)
+        results[row].add(result)
+    assert named == {row: [link(test) for test in tests] for row, tests in row_tests().items()}, "run make reliability"
+    assert all("passed" in found and not found & {"failed", "not run"} for found in results.values())
 
 
 def test_a_page_tells_what_happened() -> None:
