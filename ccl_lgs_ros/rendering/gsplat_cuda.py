@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws Gaussians on an NVIDIA GPU, through gsplat."""
 
+from dataclasses import fields
 from importlib.util import find_spec
 from typing import Literal
 
@@ -17,6 +18,7 @@ from ccl_lgs_ros.rendering.inputs import check_inputs, check_labels
 from ccl_lgs_ros.rendering.limits import BLUR_2D, NEAR, TILE
 from ccl_lgs_ros.structures import Gaussians, Rendering, Votes
 
+GPU = "cuda"
 CHANNELS_PER_PASS = 32  # more make gsplat's backward ask for more shared memory than some GPUs have
 
 
@@ -57,10 +59,17 @@ class GsplatRasterizer:
     ) -> Rendering:
         """One view, differentiable in every Gaussian parameter and in the features.
 
+        Gaussians that lie elsewhere, as those of a loaded map, are moved for it, and the view is moved back to them.
+
         Raises:
-            ValueError: naming the field that has the wrong shape, device or a number that is not finite.
+            ValueError: naming the field that has the wrong shape or a number that is not finite.
         """
-        check_inputs(gaussians, world_from_camera, features, "cuda")
+        home = gaussians.means.device
+        if home.type != GPU:
+            features = None if features is None else features.to(GPU)
+            drawn = self.render(gaussians.to(GPU), camera, world_from_camera, features)
+            return Rendering(**{f.name: getattr(drawn, f.name).to(home) for f in fields(drawn)})
+        check_inputs(gaussians, world_from_camera, features, GPU)
         colors = colors_towards(gaussians, world_from_camera)
         if features is not None:
             colors = torch.cat([colors, features], dim=1)
@@ -92,11 +101,11 @@ class GsplatRasterizer:
         of its weights there.
 
         Raises:
-            ValueError: naming the field that has the wrong shape, device or a number that is not finite.
+            ValueError: naming the field that has the wrong shape or a number that is not finite.
         """
-        check_inputs(gaussians, world_from_camera, None, "cuda")
+        gaussians = gaussians.detached().to(GPU)
+        check_inputs(gaussians, world_from_camera, None, GPU)
         check_labels(labels, camera)
-        gaussians = gaussians.detached()
         labels = labels.to(gaussians.means.device).long()
         names = labels[labels >= 0].unique()
         visibility = gaussians.means.new_zeros(len(gaussians))
