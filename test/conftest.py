@@ -28,7 +28,7 @@ model_shim.activate()
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
-BUDGETS = {"test": 1700, "test/ros": 900, "test/build": 360}  # seconds that a folder of tests may take, all workers
+BUDGETS = {"test": 1700, "test/ros": 1200, "test/build": 360}  # seconds that a folder of tests may take, all workers
 SLOWEST_SHOWN = 5
 # What takes longest starts first, so that workers end together; tests of one folder or file here stay with one worker.
 SLOW = ("test/ros/", "test/build/test_colcon.py", "test/test_whole_method.py", "test/test_real_bags.py", "test/build/")

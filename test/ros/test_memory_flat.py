@@ -20,7 +20,7 @@ PATIENCE = 150.0  # seconds, on a busy machine
 SETTLE = 0.01  # seconds in which statuses are heard
 WARM_UP = 0.4  # of the images: queues, pools of memory and imports fill meanwhile
 IMAGE_MB = WIDTH * HEIGHT * (3 + 4) / 1e6  # of colour and depth
-MAX_SHARE = 0.05  # of what the images would take if they were kept
+MAX_SHARE = 0.2  # of what the images would take if they were kept; on a busy machine the queue of 120 fills meanwhile
 
 
 def resident(pid: int) -> float:
