@@ -45,7 +45,7 @@ ROWS = {
     28: Row("saving fails without a reason", "every refusal is a sentence"),
     29: Row("Ctrl-C loses work", "the last keyframes are stored and workers end within seconds"),
     30: Row("a loop closure moves poses", "keyframes move by stamp, and what was built from them with them"),
-    31: Row("localisation jumps", "the keyframe is marked, with a warning"),
+    31: Row("localisation jumps", "the image at the jump is left out and counted, with one warning"),
     32: Row("more keyframes than the limit", "the policy for overflow holds, with one warning"),
     33: Row("the robot stands still for hours", "without motion there is no keyframe, no disk, no memory used"),
     34: Row("memory grows", "queues and caches have limits; pixels lie on disk"),
