@@ -367,7 +367,7 @@ import ccl_lgs_ros.ros.subscriptions as node
 from ccl_lgs_ros.ingest.frames import FrameDecoder
 decode, receive, images = FrameDecoder.colour, node.colour_record, []
 def broken_colour(self, frame):
-    if frame.stamp_ns == images[1]:
+    if images.index(frame.stamp_ns) == 1:
         raise TypeError("surprise in decoding")
     return decode(self, frame)
 def broken_record(message, *arguments, **options):
