@@ -56,9 +56,10 @@ setup(
     install_requires=(ROOT / "requirements.txt").read_text().split(),
     extras_require={
         "ros": ROS_RUNTIME + ROS_GENERATORS,
-        "test": ["colcon-common-extensions", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist"],
+        "test": ["colcon-common-extensions", "hypothesis", "playwright", "pytest", "pytest-timeout", "pytest-xdist"],
         "lint": ["pyright", "ruff"],
         "bench": ["matplotlib"],
+        "viewer": ["viser"],
         "models": [
             "ai-edge-litert",
             "hydra-core",

@@ -44,6 +44,30 @@ class Instance:
     box: Box
     gaussian_ids: Tensor  # [n] int64, valid for the map's version only
     entry: int = NONE
+    surface_point: NDArray[np.float64] | None = None  # [3] metres, world: the nearest that can be seen of it
+    surface_normal: NDArray[np.float64] | None = None  # [3] unit, world, towards who can see it
+    keyframe_ids: tuple[int, ...] = ()  # that show it best, best first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrase:
+    """A thing as a text describes it: "the largest red mug on the table" is a choice, words, a relation, an anchor."""
+
+    words: str  # what the encoder is asked for
+    choice: str = ""  # which of several: "largest", "leftmost"; '' all
+    relation: str = ""  # to the anchors: "on", "next to"; '' none
+    anchors: tuple["Phrase", ...] = ()
+    whole: "Phrase | None" = None  # the thing that it is a part of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a text was understood."""
+
+    text: str
+    phrase: Phrase
+    sentence: str  # for people: what was understood, or why the text was taken as the name of one thing
+    is_plain: bool  # the whole text is the name of one thing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,3 +81,4 @@ class Answer:
     level: str
     map_version: int
     message: str
+    reading: Reading | None = None

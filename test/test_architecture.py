@@ -22,10 +22,10 @@ VOCABULARY = (
     "answers",
     "protocols",
 )
-STAGES = ("keyframes", "gaussians", "masks", "association", "codebook", "field", "query", "evaluation")
+STAGES = ("keyframes", "gaussians", "masks", "association", "codebook", "field", "query", "navigation", "evaluation")
 ADAPTERS = ("ingest", "perception", "rendering", "storage", "synthetic")
 GLUE = ("options", "config", "registry", "resources")
-SHELLS = ("cli", "commands", "ros", "executable")
+SHELLS = ("cli", "commands", "ros", "viewer", "executable")
 
 OWNERS = {
     "rclpy": ("ros",),
@@ -43,6 +43,7 @@ OWNERS = {
     "ai_edge_litert": ("perception",),
     "onnxruntime": ("perception",),
     "skimage": ("perception",),
+    "viser": ("viewer",),
 }
 TORCH_FREE = (
     "errors",
