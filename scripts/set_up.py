@@ -150,7 +150,8 @@ def install_packages() -> None:
     run([*pip, *constraints, "setuptools"], hint)
     run([*pip, *constraints, *torch_index(), *torch, "torchvision"], hint)
     environment = {**os.environ, "SAM2_BUILD_CUDA": "0"}  # sam2 does without its one kernel, which fills holes in masks
-    run([*pip, *constraints, "--no-build-isolation", "-e", f"{ROOT}[ros,models,viewer,test,lint,bench]"], hint, environment)
+    project = f"{ROOT}[ros,models,viewer,test,lint,bench]"
+    run([*pip, *constraints, "--no-build-isolation", "-e", project], hint, environment)
 
 
 def torch_index() -> list[str]:
