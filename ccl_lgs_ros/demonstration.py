@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccl_lgs_ros.answer_pictures import best_view_picture, write_picture
 from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig
@@ -17,7 +18,7 @@ from ccl_lgs_ros.pipeline import query_map
 from ccl_lgs_ros.protocols import KeyframeSource, Progress, no_progress
 from ccl_lgs_ros.scenes import make_scene
 from ccl_lgs_ros.scoring import evaluate_map
-from ccl_lgs_ros.showing import answer_json, best_view_picture, write_picture
+from ccl_lgs_ros.showing import answer_json
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.structures import SemanticMap

@@ -34,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer on stdout."""
+    from ccl_lgs_ros.answer_pictures import best_view_picture, write_picture
     from ccl_lgs_ros.asking import query_map  # imports torch
-    from ccl_lgs_ros.showing import answer_json, answer_text, best_view_picture, write_picture
+    from ccl_lgs_ros.showing import answer_json, answer_text
     from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
     from ccl_lgs_ros.storage.map_directory import MapDirectory
     from ccl_lgs_ros.storage.snapshot import load
