@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 THREADS = str(max(1, min((os.cpu_count() or 1) // WORKERS, 4)))
@@ -24,6 +24,9 @@ import numpy as np
 import pytest
 from reliability_page import ReliabilityPage, write_figures
 
+if TYPE_CHECKING:
+    from mapped_rooms import MappedRoom
+
 model_shim.activate()
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +34,9 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 BUDGETS = {"test": 1700, "test/ros": 1200, "test/build": 360}  # seconds that a folder of tests may take, all workers
 SLOWEST_SHOWN = 5
 # What takes longest starts first, so that workers end together; tests of one folder or file here stay with one worker.
-SLOW = ("test/ros/", "test/build/test_colcon.py", "test/test_whole_method.py", "test/test_real_bags.py", "test/build/")
+# The whole method goes before all but the nodes: it maps the rooms that other files ask for, so none of them waits.
+SLOW = ("test/ros/", "test/test_whole_method.py", "test/build/test_colcon.py", "test/test_real_bags.py", "test/build/")
+MAPPING_TIME = 900  # seconds that a test may take which may have to map a room
 
 
 @cache
@@ -83,6 +88,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, (is_here, reason) in NEEDS.items():
             if item.get_closest_marker(marker) and not is_here():
                 item.add_marker(pytest.mark.skip(reason=reason))
+        if "mapped_room" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(MAPPING_TIME))
     items.sort(key=lambda item: start_order(item.nodeid))  # stable: otherwise the order stays
 
 
@@ -114,6 +121,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the recordings in ../shared/data")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def mapped_room(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], "MappedRoom"]:
+    """A synthetic room by name, mapped once in the whole run; see mapped_rooms.py."""
+    from mapped_rooms import folder_of_run, room_in
+
+    return cache(lambda name: room_in(folder_of_run(tmp_path_factory), name))
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,11 @@
 """The whole method on synthetic rooms: from a recording to answers in 3D, with exact truth."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mapped_rooms import ROOMS, MappedRoom
 
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.evaluation.scores import Scores
@@ -13,20 +15,15 @@ from ccl_lgs_ros.scenes import make_scene
 from ccl_lgs_ros.scoring import evaluate_map
 from ccl_lgs_ros.structures import SemanticMap
 
-SEEDS = (1, 5)  # rooms that no option was tuned on alone; any other seed must do as well
+
+@pytest.fixture(scope="module", params=ROOMS)
+def mapped(request: pytest.FixtureRequest, mapped_room: Callable[[str], MappedRoom]) -> tuple[SemanticMap, Scores]:
+    room = mapped_room(request.param)
+    scores = evaluate_map(room.semantic_map, room.eval, MapConfig())
+    print(f"room {room.name}: {json.dumps(scores.to_json())} {json.dumps(dict(room.semantic_map.info))}")
+    return room.semantic_map, scores
 
 
-@pytest.fixture(scope="module", params=SEEDS, ids=lambda seed: f"room {seed}")
-def mapped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[SemanticMap, Scores]:
-    folder = tmp_path_factory.mktemp("room")
-    make_scene(request.param, folder)
-    _, semantic_map = map_recording(folder, folder / "map", MapConfig())
-    scores = evaluate_map(semantic_map, folder / "eval", MapConfig())
-    print(f"room {request.param}: {json.dumps(scores.to_json())} {json.dumps(dict(semantic_map.info))}")
-    return semantic_map, scores
-
-
-@pytest.mark.timeout(900)
 def test_what_is_there_is_found_where_it_is(mapped: tuple[SemanticMap, Scores]) -> None:
     figures = mapped[1].to_json()
     assert figures["miou"] >= 0.6
