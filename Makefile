@@ -2,10 +2,11 @@
 # Everything starts from here; each target does the set-up that it needs. PYTHON=python3.12 chooses the Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench quality proof soak reliability clean
+.PHONY: help setup demo room test lint bench quality proof soak reliability clean
 
 RUN := .venv/bin/python
 DATA ?= ../shared/data
+SEED ?= 1
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile | expand -t 16
@@ -15,6 +16,9 @@ setup: ## make .venv with everything in it
 
 demo: setup ## map a synthetic room and ask it three things; pictures in demo/
 	@.venv/bin/ccl-lgs demo -o demo
+
+room: setup ## make a recording of a synthetic room in room/ (SEED=3 another room), to map and to ask as your own
+	@.venv/bin/ccl-lgs make-scene --seed $(SEED) -o room
 
 test: setup ## run all tests, a worker per core (ARGS="-n0" one by one); ARGS="..." goes to pytest
 	@$(RUN) -m pytest -n auto --maxprocesses 4 --no-loadscope-reorder $(ARGS)
