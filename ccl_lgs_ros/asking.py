@@ -4,12 +4,17 @@
 import re
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
 from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.query.answer import MapIndex, answer
+from ccl_lgs_ros.query.surface import answer_seen
+from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.registry import names
 from ccl_lgs_ros.structures import SemanticMap
 
@@ -84,11 +89,15 @@ def query_map(
     level: str | None = None,
     max_instances: int | None = None,
     index: MapIndex | None = None,
+    views: ViewedFrom | None = None,
+    near: NDArray[np.floating] | None = None,
 ) -> Answer:
     """The instances of what a text names; none when nothing looks enough like it.
 
     Args:
         index: of this map, for one that is asked often; made anew if not given.
+        views: the cameras that saw the map; with them instances tell their surface points and best views.
+        near: [3] metres, world, to which these points are the nearest; None = the camera of the best view.
 
     Raises:
         PromptError: if the text is empty or has more than MAX_PROMPT_WORDS words.
@@ -102,7 +111,7 @@ def query_map(
     encoder = encoder or create_encoder(semantic_map, config)
     prompt = encoder.understand(text)
     options = config.query
-    return answer(
+    found = answer(
         semantic_map,
         prompt,
         {name: encoder.relevancy(entry.codebook.entries, prompt) for name, entry in semantic_map.levels.items()},
@@ -113,3 +122,4 @@ def query_map(
         level=level or options.level,
         index=index,
     )
+    return found if views is None else answer_seen(found, semantic_map.gaussians, views, near)
