@@ -10,9 +10,10 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ccl_lgs_ros.answers import Instance
+from ccl_lgs_ros.colours import base_colors
 from ccl_lgs_ros.geometry import rigid, transform_points
 from ccl_lgs_ros.msg import SemanticInstance
-from ccl_lgs_ros.ros.clouds import base_colors, cloud_message, packed_rgb
+from ccl_lgs_ros.ros.clouds import cloud_message, packed_rgb
 from ccl_lgs_ros.ros.conversions import point_message, pose_message, vector_message
 from ccl_lgs_ros.structures import NONE, Gaussians
 

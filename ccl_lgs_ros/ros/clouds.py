@@ -8,9 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
-from torch import Tensor
-
-from ccl_lgs_ros.gaussians.seed import SH_C0
 
 DATATYPES = {
     "int8": PointField.INT8,
@@ -58,11 +55,6 @@ def columns_of(message: PointCloud2) -> dict[str, NDArray[Any]]:
     )
     rows = np.frombuffer(memoryview(message.data), dtype, count=message.width * message.height)
     return {name: rows[name] for name in dtype.names or ()}
-
-
-def base_colors(sh: Tensor) -> NDArray[np.float32]:
-    """The colours [n, 3] in 0 to 1 of Gaussians with coefficients [n, S, 3], the same from all sides."""
-    return np.clip(0.5 + SH_C0 * sh[:, 0].detach().numpy(), 0.0, 1.0)
 
 
 def packed_rgb(colors: NDArray[np.floating]) -> NDArray[np.float32]:

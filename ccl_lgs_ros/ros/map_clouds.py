@@ -5,19 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
+from ccl_lgs_ros.colours import base_colors, track_colors
 from ccl_lgs_ros.msg import SemanticGaussians
-from ccl_lgs_ros.ros.clouds import base_colors, cloud_message, packed_rgb
+from ccl_lgs_ros.ros.clouds import cloud_message, packed_rgb
 from ccl_lgs_ros.ros.vocabulary import COARSE_FIRST, label_of_gaussian, whole_level
 from ccl_lgs_ros.structures import NONE, Gaussians, SemanticMap
 
-GOLDEN = 0.6180339887498949  # of a turn between the hues of two tracks, so that neighbours differ
-GREY = 0.35  # of what has no track
 CHUNK = 20_000  # Gaussians in a message of semantic_gaussians: 1.5 MB
 BOOK_CHUNK = 125_000  # numbers of the codebooks in the same message: 0.5 MB
 
@@ -67,14 +65,6 @@ def semantic_gaussians(semantic_map: SemanticMap, header: Header) -> Iterator[Se
         message.cloud = cloud_message(_columns(semantic_map, names, slice(first, min(first + CHUNK, count))), header)
         message.codebooks.frombytes(numbers[index * BOOK_CHUNK : (index + 1) * BOOK_CHUNK].tobytes())
         yield message
-
-
-def track_colors(track: NDArray[np.integer]) -> NDArray[np.float32]:
-    """A colour [n, 3] in 0 to 1 for each track, always the same one; GREY for -1."""
-    hue = (track.astype(np.float64) * GOLDEN % 1.0 * 360.0).astype(np.float32)
-    hsv = np.stack([hue, np.full_like(hue, 0.65), np.full_like(hue, 0.95)], axis=1)[:, None]
-    colors = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[:, 0] if len(hsv) else hsv[:, 0]
-    return np.where((track == NONE)[:, None], GREY, colors).astype(np.float32)
 
 
 def _shown(gaussians: Gaussians, look: Look) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.ros import map_clouds
 from ccl_lgs_ros.ros.clouds import columns_of
 from ccl_lgs_ros.ros.diagnostics import diagnostics_of
-from ccl_lgs_ros.ros.map_clouds import Look, gaussian_cloud, semantic_cloud, semantic_gaussians, track_colors
+from ccl_lgs_ros.ros.map_clouds import Look, gaussian_cloud, semantic_cloud, semantic_gaussians
 from ccl_lgs_ros.ros.trail import FRUSTUM_DEPTH, MAX_FRUSTA, frusta
 from ccl_lgs_ros.structures import Codebook, Gaussians, SemanticLevel, SemanticMap
 
@@ -93,14 +93,6 @@ def test_a_viewer_gets_no_more_points_than_it_takes_and_none_that_is_transparent
     assert len(few["x"]) == 7 and set(few["x"].tolist()) <= set(everything["x"].tolist())
     colours = columns_of(semantic_cloud(semantic_map, HEADER, Look(max_points=7)))
     assert colours["x"].tolist() == few["x"].tolist()
-
-
-def test_a_track_keeps_its_colour_and_differs_from_its_neighbours() -> None:
-    colors = track_colors(np.arange(-1, 40))
-    assert np.ptp(colors[0]) == 0.0  # grey
-    steps = np.linalg.norm(np.diff(colors[1:], axis=0), axis=1)
-    assert steps.min() > 0.3
-    assert np.array_equal(track_colors(np.array([7, 7])), colors[[8, 8]])
 
 
 def test_diagnostics_say_in_a_sentence_what_is_wrong() -> None:
