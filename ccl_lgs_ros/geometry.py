@@ -95,3 +95,13 @@ def interpolate_rigids(
 def rotation_angle(transform: NDArray[np.floating]) -> float:
     """How far a transform [4, 4] turns, in radians, in [0, pi]."""
     return float(Rotation.from_matrix(transform[:3, :3]).magnitude())
+
+
+def level_axes(up: NDArray[np.floating]) -> NDArray[np.float64]:
+    """A right-handed frame [3, 3] as rows: two directions on the ground, then up. For up = +z it is x, y, z."""
+    z = np.asarray(up, dtype=np.float64) / np.linalg.norm(up)
+    helper = np.array([1.0, 0.0, 0.0]) if abs(z[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
+    x = helper - z * (helper @ z)
+    x /= np.linalg.norm(x)
+    y = [z[1] * x[2] - z[2] * x[1], z[2] * x[0] - z[0] * x[2], z[0] * x[1] - z[1] * x[0]]
+    return np.array([x, y, z])

@@ -5,20 +5,16 @@ range and choices, from which the ROS parameter descriptors and the help texts a
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
-
-def option(
-    default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
-) -> Any:
-    """A field with its description, inclusive range and choices."""
-    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
+from ccl_lgs_ros.navigation_options import NavigationOptions
+from ccl_lgs_ros.option_field import option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameOptions:
     map_frame: str = option("map", "Frame that the map lives in; 'odom' where nothing publishes map.")
     map_up: tuple[float, float, float] = option((0.0, 0.0, 1.0), "Direction that is up in the map frame.")
+    base_frame: str = option("base_link", "Frame of the robot's base, x forward, z up.")
     camera_frame: str = option("", "Optical frame of the camera, for drivers that leave frame_id empty or wrong.")
 
 
@@ -274,3 +270,4 @@ class MapConfig:
     codebook: CodebookOptions = dataclasses.field(default_factory=CodebookOptions)
     field: FieldOptions = dataclasses.field(default_factory=FieldOptions)
     query: QueryOptions = dataclasses.field(default_factory=QueryOptions)
+    navigation: NavigationOptions = dataclasses.field(default_factory=NavigationOptions)

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "ccl_lgs_ros"
 VOCABULARY = (
     "errors",
     "geometry",
+    "grid",
     "picture_header",
     "camera",
     "shapes",
@@ -24,7 +25,7 @@ VOCABULARY = (
 )
 STAGES = ("keyframes", "gaussians", "masks", "association", "codebook", "field", "query", "navigation", "evaluation")
 ADAPTERS = ("ingest", "perception", "rendering", "storage", "synthetic")
-GLUE = ("options", "config", "registry", "resources")
+GLUE = ("option_field", "navigation_options", "options", "config", "registry", "resources")
 SHELLS = ("cli", "commands", "ros", "viewer", "executable")
 
 OWNERS = {

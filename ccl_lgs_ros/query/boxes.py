@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.answers import Box
+from ccl_lgs_ros.geometry import level_axes
 
 ROUNDING = 1e-9  # metres
 STRAY_SHARE = 0.01  # of the points, at either end of each axis, that may lie outside the box
@@ -51,16 +52,6 @@ def overlap(box: Box, other: Box) -> bool:
     axes = np.concatenate([box.rotation.T, other.rotation.T, edges])
     reach = np.abs(axes @ box.rotation) @ box.size + np.abs(axes @ other.rotation) @ other.size
     return bool((np.abs(axes @ (other.center - box.center)) <= reach / 2.0 + ROUNDING).all())
-
-
-def level_axes(up: NDArray[np.floating]) -> NDArray[np.float64]:
-    """A right-handed frame [3, 3] as rows: two directions on the ground, then up. For up = +z it is x, y, z."""
-    z = np.asarray(up, dtype=np.float64) / np.linalg.norm(up)
-    helper = np.array([1.0, 0.0, 0.0]) if abs(z[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
-    x = helper - z * (helper @ z)
-    x /= np.linalg.norm(x)
-    y = [z[1] * x[2] - z[2] * x[1], z[2] * x[0] - z[0] * x[2], z[0] * x[1] - z[1] * x[0]]
-    return np.array([x, y, z])
 
 
 def quantiles(values: NDArray[np.floating], *shares: float) -> NDArray[np.float64]:
