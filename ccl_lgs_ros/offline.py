@@ -56,9 +56,9 @@ def map_recording(
             )
             num_known = len(store)
             if scene is not None:
-                report = capture_scene(scene, store, progress)
+                report = capture_scene(scene, store, session.progress)
             else:
-                report = capture_bag(recording, store, config, progress, **topics)
+                report = capture_bag(recording, store, config, session.progress, **topics)
             store.close()
             if num_known and len(store) > num_known:
                 session.resume(store)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.answer_views import answer_view
-from ccl_lgs_ros.asking import create_encoder, encoder_record, query_map
+from ccl_lgs_ros.asking import create_encoder, query_map
 from ccl_lgs_ros.backends import resolve_device
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.changes import StillTrue
@@ -25,6 +25,7 @@ from ccl_lgs_ros.gaussians.optimize import is_held_out
 from ccl_lgs_ros.joining import join
 from ccl_lgs_ros.live import LiveLanguage
 from ccl_lgs_ros.live_geometry import LiveGeometry
+from ccl_lgs_ros.map_record import made_with
 from ccl_lgs_ros.parts import Parts, create_parts
 from ccl_lgs_ros.perceiving import Perceiver
 from ccl_lgs_ros.protocols import KeyframeSource, Progress, no_progress
@@ -32,6 +33,7 @@ from ccl_lgs_ros.recollection import Recollection, outdated_pixels
 from ccl_lgs_ros.refined_geometry import refined_geometry, score_of
 from ccl_lgs_ros.semantics import Refined, refined_language
 from ccl_lgs_ros.session_state import SessionState
+from ccl_lgs_ros.stage_clock import StageClock
 from ccl_lgs_ros.storage.checkpoint import FileCheckpoint
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.segment_store import SegmentStore
@@ -66,15 +68,13 @@ class MapSession:
         progress: Progress = no_progress,
         parts: Parts | None = None,
     ) -> None:
-        self.config, self.directory, self.progress = config, directory, progress
+        self.config, self.directory, self.clock = config, directory, StageClock(progress)
+        self.progress: Progress = self.clock
         self.device = resolve_device(config.device)
         self.parts = parts or create_parts(config)
         self.working_size = WorkingSize(config.gaussians.image_width)
         self.depth = NeighbourDepth(depth=config.gaussians.depth, holdout_every=config.gaussians.holdout_every)
-        self.info: dict[str, object] = {
-            "backends": dict(self.parts.chosen),
-            "encoder_options": encoder_record(config),
-        }
+        self.info = made_with(config, self.parts.chosen)
         perceived_by = {kind: self.parts.chosen.get(kind) for kind in ("segmenter", "encoder")}
         identity = f"{perceived_by} {config.perception} {config.masks}{self.depth.identity}"
         cache = SegmentStore(directory.segments_path, identity=identity)
@@ -97,12 +97,14 @@ class MapSession:
 
         Nothing is touched but what the keyframe sees, so that its cost does not grow with the map.
         """
+        self.clock.begin()
         keyframe = self.depth.admitted(keyframe)
         view = self.depth.live(self.working_size.of(keyframe), self.num_added)
         self._join(keyframe, view, self.num_added)
         self.geometry.poses.append(keyframe.world_from_camera)
         self.num_added += 1
         self.refined = None
+        self.clock.lap("keyframes", self.num_added)
 
     def catch_up(self, keyframes: KeyframeSource, stage: str = "keyframes") -> None:
         """Add the keyframes that were stored since the last one that was added."""
@@ -124,6 +126,7 @@ class MapSession:
         Returns:
             Whether anything moved.
         """
+        self.clock.begin()
         before = self._contents
         try:
             num_moved = self.geometry.correct(poses)
@@ -147,6 +150,7 @@ class MapSession:
 
         Whatever stops it, Cancelled too, leaves the session as it was; what was reached is kept as checkpoints.
         """
+        self.clock.begin()
         keyframes = self.depth.admitting(keyframes)
         before = self._contents
         try:
@@ -187,6 +191,7 @@ class MapSession:
                 "revision": self.revision,
                 "tracks": num_tracks,
                 "vote_bytes": self.live.num_bytes,
+                "stages": self.clock.record,
             },
         )
         published = publish(self.directory, semantic_map)
@@ -210,6 +215,7 @@ class MapSession:
         if not counts:
             return False
         self.num_added, self.num_refined, self.revision = self._kept = counts
+        self.info["resumed_at"] = self.num_added
         logger.info("going on after keyframe %s of %s", self.num_added, len(keyframes))
         return True
 
@@ -231,11 +237,13 @@ class MapSession:
         self.geometry.contents, self.live, self.refined, self.num_refined = contents
 
     def _join(self, keyframe: Keyframe, view: Keyframe, index: int) -> None:
+        segments = self.perceiver.segments(keyframe)
+        self.clock.lap("perceive", index + 1)
         join(
             self.geometry,
             self.live,
             view,
-            self.perceiver.segments(keyframe),
+            segments,
             index,
             working_size=self.working_size,
             gives_colour=not is_held_out(index, self.config.gaussians.holdout_every),
@@ -286,12 +294,6 @@ class MapSession:
         return FileCheckpoint(self.directory.path / "work" / f"{name}.safetensors", work)
 
 
-def build_map(
-    directory: MapDirectory,
-    keyframes: KeyframeSource,
-    config: MapConfig,
-    progress: Progress = no_progress,
-    max_seconds: float = 0.0,
-) -> SemanticMap:
+def build_map(directory: MapDirectory, keyframes: KeyframeSource, config: MapConfig) -> SemanticMap:
     """The map of all keyframes: the live path over each, then refine, published as the next version."""
-    return MapSession(config, directory, progress).build(keyframes, max_seconds)
+    return MapSession(config, directory).build(keyframes)

@@ -11,6 +11,7 @@ from small_room import keyframes, room, small_config
 
 from ccl_lgs_ros.config import updated
 from ccl_lgs_ros.errors import Cancelled, MapError
+from ccl_lgs_ros.map_record import changed_options
 from ccl_lgs_ros.map_subject import MapSubject
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -55,6 +56,16 @@ def test_every_track_of_a_level_has_a_gaussian_and_an_entry(whole: SemanticMap) 
         assert tracks.tolist() == list(range(level.num_tracks))
         assert level.num_tracks >= 3
         assert (level.entry_of_track < len(level.codebook)).all()
+
+
+def test_a_map_records_its_stages_and_the_options_that_are_not_the_default(whole: SemanticMap) -> None:
+    stages = whole.info["stages"]
+    assert isinstance(stages, dict)
+    assert list(stages)[:2] == ["perceive", "keyframes"]
+    assert {"optimize", "associate", "codebook", "register"} <= set(stages)
+    assert all(stage["seconds"] >= 0 and stage["peak_bytes"] > 1 << 20 for stage in stages.values())
+    assert stages["perceive"]["count"] == stages["keyframes"]["count"] == len(keyframes())
+    assert whole.info["options"] == changed_options(small_config())
 
 
 @pytest.mark.parametrize("stage", ["optimize", "associate", "codebook", "register"])
