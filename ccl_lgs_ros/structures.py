@@ -108,12 +108,8 @@ class Votes:
 
     def __post_init__(self) -> None:
         e = self.gaussian.shape[0]
-        check_shapes(
-            gaussian=(self.gaussian, (e,)),
-            label=(self.label, (e,)),
-            weight=(self.weight, (e,)),
-            visibility=(self.visibility, (None,)),
-        )
+        check_shapes(gaussian=(self.gaussian, (e,)), label=(self.label, (e,)), weight=(self.weight, (e,)))
+        check_shapes(visibility=(self.visibility, (None,)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -192,12 +188,8 @@ class VoteTable:
 
     def __post_init__(self) -> None:
         n, s = self.track.shape
-        check_shapes(
-            track=(self.track, (n, s)),
-            weight=(self.weight, (n, s)),
-            lost=(self.lost, (n,)),
-            visibility=(self.visibility, (n,)),
-        )
+        check_shapes(track=(self.track, (n, s)), weight=(self.weight, (n, s)))
+        check_shapes(lost=(self.lost, (n,)), visibility=(self.visibility, (n,)))
 
     @staticmethod
     def empty(num_gaussians: int, slots: int) -> "VoteTable":
@@ -243,17 +235,24 @@ class SemanticLevel:
     confidence: Tensor  # [N] uint8: the winner's share of all votes, 255 is all
     entry_of_track: Tensor  # [T] int64
     codebook: Codebook
+    id_of_track: Tensor | None = None  # [T] int64, -1 none: the same from snapshot to snapshot; None = not yet named
 
     def __post_init__(self) -> None:
         check_shapes(
             track_of_gaussian=(self.track_of_gaussian, (None,)),
             confidence=(self.confidence, (self.track_of_gaussian.shape[0],)),
             entry_of_track=(self.entry_of_track, (None,)),
+            ids=(self.ids, (self.num_tracks,)),
         )
 
     @property
     def num_tracks(self) -> int:
         return self.entry_of_track.shape[0]
+
+    @property
+    def ids(self) -> Tensor:  # [T] int64
+        """The id of each track; before it is named, and in maps of old, its number."""
+        return torch.arange(self.num_tracks) if self.id_of_track is None else self.id_of_track
 
     def select(self, kept: Tensor) -> "SemanticLevel":
         """The same for the Gaussians at a boolean mask [N]; every track keeps its number."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The things in 3D that matched a prompt: grouped, scored, ranked, boxed."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from ccl_lgs_ros.structures import Gaussians, SemanticLevel
 CONNECT_SCALES = 4.0
 CONNECT_RANGE = (0.02, 0.06)  # metres
 STRAY_SHARE = 0.2  # of a track's surface; a piece apart with less is a stray and no thing
+OF_ONE_TRACK = 1_000_000  # between the ids of things that share a track: more than there are tracks
 FULL_SUPPORT = 2.0  # times the least count of Gaussians: a group of that many still ranks a third below its score
 
 
@@ -108,17 +110,12 @@ def instances_of(
 ) -> tuple[Instance, ...]:
     """The groups as instances, in their order.
 
-    An instance has the number of the track that most of it belongs to; should two share one track, the later one's is
-    raised by the number of tracks until it is unique.
+    An instance has the id of the track that most of it belongs to; should several share one track, the largest has its
+    id, and the others' are raised by OF_ONE_TRACK until they are unique.
     """
     instances: list[Instance] = []
-    taken: set[int] = set()
-    for group in groups:
-        track = int(found.tracks[np.bincount(found.track[group.member], weights=found.surface[group.member]).argmax()])
-        number = track
-        while number in taken:
-            number += level.num_tracks
-        taken.add(number)
+    main = [_main_track(found, group) for group in groups]
+    for group, track, number in zip(groups, main, _ids(level, main, groups), strict=True):
         points = found.points[group.member].astype(np.float64)
         box = upright_box(points, up)
         instances.append(
@@ -133,6 +130,21 @@ def instances_of(
             )
         )
     return tuple(instances)
+
+
+def _main_track(found: Matched, group: Group) -> int:
+    """The track that most of a group's surface belongs to."""
+    return int(found.tracks[np.bincount(found.track[group.member], weights=found.surface[group.member]).argmax()])
+
+
+def _ids(level: SemanticLevel, main: list[int], groups: list[Group]) -> list[int]:
+    """The id of each group by its main track; of groups with the same one, the largest has the track's."""
+    ids, larger, numbers = level.ids.numpy(force=True), Counter[int](), [0] * len(groups)
+    for place in sorted(range(len(groups)), key=lambda i: -len(groups[i].member)):
+        track = main[place]
+        numbers[place] = int(ids[track]) + OF_ONE_TRACK * larger[track]
+        larger[track] += 1
+    return numbers
 
 
 def _rows(tensor: Tensor, which: NDArray[np.integer]) -> NDArray[Any]:

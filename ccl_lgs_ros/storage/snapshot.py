@@ -3,7 +3,8 @@
 
 splat.ply                  the Gaussians, for any 3DGS viewer
 semantics.safetensors      per level: track (u16, 65535 none; i32, -1 none, from 65535 tracks on) and confidence
-                           (u8) of each Gaussian, entry of each track, codebook
+                           (u8) of each Gaussian, entry and id of each track, codebook; in maps of old without
+                           ids, which are the tracks' numbers there
 field.safetensors          of a distilled field: per level the features of each Gaussian, and decoder weights
 snapshot.json              everything else, and size and CRC-32 of the others
 """
@@ -34,6 +35,7 @@ SNAPSHOT_FORMAT_VERSION = 1
 SPLAT, SEMANTICS, FIELD, DESCRIPTION = "splat.ply", "semantics.safetensors", "field.safetensors", "snapshot.json"
 NONE_U16 = 65535
 MAX_DESCRIPTION = 1 << 24  # bytes
+MOST_IDS = 1 << 31  # so that an id fits the messages
 MAX_WORD = 256  # characters
 OPEN_ATTEMPTS = 5  # each fails only if two versions were published since it looked
 _CHUNK = 1 << 22  # bytes
@@ -139,6 +141,7 @@ def _semantics(levels: Mapping[str, SemanticLevel]) -> dict[str, NDArray]:
         arrays[f"{name}.track"] = np.ascontiguousarray(track)
         arrays[f"{name}.confidence"] = level.confidence.cpu().contiguous().numpy()
         arrays[f"{name}.entry_of_track"] = level.entry_of_track.cpu().numpy().astype(np.int32)
+        arrays[f"{name}.id_of_track"] = level.ids.cpu().contiguous().numpy()
         arrays[f"{name}.codebook.entries"] = level.codebook.entries.detach().cpu().contiguous().numpy()
         arrays[f"{name}.codebook.weight"] = level.codebook.weight.detach().cpu().contiguous().numpy()
     return arrays
@@ -153,8 +156,11 @@ def _levels(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> dict[str
         if is_short:
             track[track == NONE_U16] = NONE
         entry_of_track, entries = arrays[f"{name}.entry_of_track"], arrays[f"{name}.codebook.entries"]
+        ids = arrays.get(f"{name}.id_of_track")
         _check_numbers(f"{name}.track", track, len(entry_of_track))
         _check_numbers(f"{name}.entry_of_track", entry_of_track, len(entries))
+        if ids is not None:
+            _check_numbers(f"{name}.id_of_track", ids, MOST_IDS)
         levels[name] = SemanticLevel(
             track_of_gaussian=torch.from_numpy(track),
             confidence=torch.from_numpy(arrays[f"{name}.confidence"]),
@@ -163,6 +169,7 @@ def _levels(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> dict[str
                 entries=torch.from_numpy(entries),
                 weight=torch.from_numpy(arrays[f"{name}.codebook.weight"]),
             ),
+            id_of_track=None if ids is None else torch.from_numpy(ids.astype(np.int64)),
         )
     return levels
 

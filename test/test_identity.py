@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ids stay with things: as maps grow, merge, are refined, moved and taken up again; no id is given twice."""
+
+import numpy as np
+import pytest
+import torch
+
+from ccl_lgs_ros.association.identity import Remembered, inherited_ids
+from ccl_lgs_ros.structures import NONE, Codebook, Gaussians, SemanticLevel, SemanticMap
+
+DIM = 4
+
+
+def level_of(track: list[int], num_tracks: int | None = None) -> SemanticLevel:
+    count = num_tracks if num_tracks is not None else max(track) + 1
+    return SemanticLevel(
+        track_of_gaussian=torch.tensor(track, dtype=torch.int32),
+        confidence=torch.full((len(track),), 255, dtype=torch.uint8),
+        entry_of_track=torch.zeros(count, dtype=torch.int64),
+        codebook=Codebook(entries=torch.eye(1, DIM), weight=torch.ones(1)),
+    )
+
+
+def ids_in(remembered: Remembered, track: list[int], num_tracks: int | None = None) -> tuple[list[int], Remembered]:
+    """The ids of tracks, and what is remembered after."""
+    named, after = remembered.named({"wp": level_of(track, num_tracks)})
+    return named["wp"].ids.tolist(), after
+
+
+def test_the_first_snapshot_counts_things_from_zero_and_leaves_empty_tracks_unnamed() -> None:
+    ids, after = ids_in(Remembered.nothing(), [0, 0, 2, NONE], num_tracks=4)
+    assert ids == [0, NONE, 1, NONE]
+    assert after.next_id == 2
+
+
+def test_ids_do_not_care_how_tracks_are_numbered() -> None:
+    _, after = ids_in(Remembered.nothing(), [0, 0, 1, 1, 2, 2])
+    ids, again = ids_in(after, [2, 2, 0, 0, 1, 1])
+    assert ids == [1, 2, 0]
+    assert again.next_id == after.next_id
+
+
+def test_a_growing_thing_keeps_its_id_however_much_is_new() -> None:
+    _, after = ids_in(Remembered.nothing(), [0, 0, 1, 1])
+    ids, _ = ids_in(after, [1, 1, 0, 0] + [1] * 50 + [2] * 3)
+    assert ids == [1, 0, 2]
+
+
+def test_of_things_that_turn_out_to_be_one_the_older_id_survives_and_the_other_never_comes_back() -> None:
+    _, after = ids_in(Remembered.nothing(), [0] * 3 + [1] * 5)
+    merged, after = ids_in(after, [0] * 8)
+    assert merged == [0]
+    split, _ = ids_in(after, [0] * 5 + [1] * 3)
+    assert split == [0, 2]
+
+
+def test_a_speck_of_an_older_thing_does_not_rename_what_swallows_it() -> None:
+    _, after = ids_in(Remembered.nothing(), [0] * 2 + [1] * 40)
+    ids, _ = ids_in(after, [0] * 42)
+    assert ids == [1]
+
+
+def test_of_a_thing_that_falls_apart_the_larger_part_keeps_the_id() -> None:
+    _, after = ids_in(Remembered.nothing(), [0] * 10)
+    ids, _ = ids_in(after, [1] * 3 + [0] * 7)
+    assert ids == [0, 1]
+
+
+def test_strays_of_what_is_gone_do_not_name_what_stands_there_now() -> None:
+    _, after = ids_in(Remembered.nothing(), [0] * 30)
+    ids, _ = ids_in(after, [NONE] * 27 + [0] * 3 + [0] * 30)
+    assert ids == [1]
+
+
+def test_a_thing_out_of_sight_of_its_track_is_known_again() -> None:
+    _, after = ids_in(Remembered.nothing(), [0] * 4 + [1] * 4)
+    away, after = ids_in(after, [0] * 4 + [NONE] * 4)
+    back, _ = ids_in(after, [1] * 4 + [0] * 4)
+    assert (away, back) == ([0], [1, 0])
+
+
+def test_other_gaussians_carry_on_what_those_knew_that_they_came_from() -> None:
+    _, after = ids_in(Remembered.nothing(), [0] * 4 + [1] * 4)
+    origin = torch.tensor([7, 6, 5, 4, 4, NONE, 0, 1, 2, 3])
+    ids, _ = ids_in(after.followed(origin), [0] * 6 + [1] * 4)
+    assert ids == [1, 0]
+
+
+def test_levels_share_no_id() -> None:
+    named, after = Remembered.nothing().named({"sp": level_of([0, 1]), "wp": level_of([0, 0])})
+    assert sorted(named["sp"].ids.tolist() + named["wp"].ids.tolist()) == [0, 1, 2]
+    assert after.next_id == 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_id_is_given_to_two_tracks_nor_ever_twice(seed: int) -> None:
+    generator, remembered, taken = np.random.default_rng(seed), Remembered.nothing(), set()
+    track = generator.integers(-1, 6, 60)
+    for _ in range(8):
+        ids, after = ids_in(remembered, track.tolist(), 8)
+        given = [number for number in ids if number != NONE]
+        assert len(given) == len(set(given))
+        new = {number for number in given if number >= remembered.next_id}
+        assert not new & taken
+        taken |= set(given)
+        assert after.next_id > max(taken)
+        remembered = after
+        moved = generator.random(60) < 0.3
+        track = np.where(moved, generator.integers(-1, 8, 60), track)
+
+
+def test_with_nothing_known_every_track_is_new() -> None:
+    assert inherited_ids(np.full(4, NONE), np.array([0, 0, 1, NONE]), 3).tolist() == [NONE, NONE, NONE]
+
+
+def test_a_session_that_begins_anew_knows_things_by_where_they_are() -> None:
+    means = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.02], [1.0, 0.0, 0.0], [5.0, 0.0, 0.0]])
+    named, after = Remembered.nothing().named({"wp": level_of([0, 0, 1, 2])})
+    published = SemanticMap(gaussians=gaussians_at(means), levels=named, encoder="none", info={"next_id": 9})
+    seen_again = torch.tensor([[1.01, 0.0, 0.0], [0.0, 0.01, 0.0], [0.0, 0.0, 0.03], [3.0, 0.0, 0.0]])
+    remembered = Remembered.of(published, seen_again)
+    ids, after = ids_in(remembered, [0, 1, 1, 2])
+    assert ids == [1, 0, 9]
+    assert after.next_id == 10
+
+
+def gaussians_at(means: torch.Tensor) -> Gaussians:
+    count = len(means)
+    return Gaussians(
+        means=means,
+        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(count, 1),
+        log_scales=torch.full((count, 3), -4.0),
+        logit_opacities=torch.zeros(count),
+        sh=torch.zeros(count, 1, 3),
+    )
