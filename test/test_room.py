@@ -5,6 +5,7 @@ import colorsys
 
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 
 from ccl_lgs_ros.geometry import invert_rigid, transform_points
 from ccl_lgs_ros.synthetic.colours import ALIKE, FAMILIES, linear, srgb_bytes
@@ -236,3 +237,45 @@ def test_a_camera_of_any_size_sees_the_same_room() -> None:
     small, large = (make_room_scene(2, width=w, height=h, path="orbit") for w, h in ((80, 60), (160, 120)))
     first, second = small.frame(4.0).true_depth, large.frame(4.0).true_depth
     assert np.median(np.abs(first - second[::2, ::2])) < 0.05
+
+
+def test_rooms_that_figures_were_published_for_stay_as_they_are() -> None:
+    places = [
+        (item.category, round(item.x, 2), round(item.y, 2), round(item.z, 2)) for item in furnished_room(1).objects
+    ]
+    assert places[2:5] == [
+        ("red lamp", 0.11, -2.38, 0.74),
+        ("purple bucket", 2.07, -2.26, 0.0),
+        ("blue box", -2.41, 0.22, 0.12),
+    ]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_twins_can_be_made_to_touch(seed: int) -> None:
+    room = furnished_room(seed, twins_touch=True)
+    twins = [(a, b) for a in room.objects for b in room.objects if a.id < b.id and a.category == b.category]
+    assert twins
+    for first, second in twins:
+        apart = KDTree(first.surface[::4]).query(second.surface[::4])[0].min()
+        assert first.z == second.z
+        assert 0 < gap(first.outline, second.outline) < 0.004
+        assert apart < 0.01  # metres: surfaces, not only outlines, and both are samples
+
+
+def test_parts_of_an_object_share_its_surface_and_lie_where_they_were_made(scene: Scene) -> None:
+    for item in scene.room.objects:
+        surfaces = {name: item.part_surface(name) for name in item.part_names}
+        assert sum(map(len, surfaces.values())) == len(item.surface)
+        for name, surface in surfaces.items():
+            thing_from_world = invert_rigid(item.world_from_thing)
+            boxes = [part.corners for part in item.parts if part.name == name]
+            local = transform_points(thing_from_world, surface)
+            within = [((local > box.min(0) - 1e-4) & (local < box.max(0) + 1e-4)).all(1) for box in boxes]
+            assert np.any(within, axis=0).all(), (item.category, name)
+
+
+def test_the_handle_of_a_mug_stands_out_of_its_wall() -> None:
+    item = next(item for item in furnished_room(1).objects if item.kind == "mug")
+    handle, wall = item.part_surface("handle"), item.part_surface("wall")
+    axis = np.array([item.x, item.y])
+    assert np.median(np.hypot(*(handle[:, :2] - axis).T)) > np.quantile(np.hypot(*(wall[:, :2] - axis).T), 0.99)

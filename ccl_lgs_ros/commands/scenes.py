@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=80, help="images of the recording (default 80)")
     parser.add_argument("--size", default="320x240", metavar="WxH", help="image size (default 320x240)")
     parser.add_argument("--path", choices=("drive", "orbit"), default="drive", help="how the camera moves")
+    parser.add_argument("--touching", action="store_true", help="two objects of one kind stand against each other")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             width=width,
             height=height,
             path=arguments.path,
+            twins_touch=arguments.touching,
             progress=progress,
         )
     print(report)

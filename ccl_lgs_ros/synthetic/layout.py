@@ -51,8 +51,11 @@ class Place:
         return corners @ self.world_from_piece[:2, :2].T + self.world_from_piece[:2, 3]
 
 
-def furnished_room(seed: int, attempt: int = 0) -> Room:
+def furnished_room(seed: int, attempt: int = 0, *, twins_touch: bool = False) -> Room:
     """The room of a seed and an attempt: the same numbers give the same room.
+
+    Args:
+        twins_touch: two objects of one kind and colour stand against each other.
 
     Raises:
         NoRoomError: if no attempt fits, which no seed is known to do.
@@ -60,16 +63,16 @@ def furnished_room(seed: int, attempt: int = 0) -> Room:
     random = np.random.default_rng([seed, attempt])
     for _ in range(MAX_LAYOUTS):
         try:
-            return _attempt(seed, random)
+            return _attempt(seed, random, twins_touch)
         except NoRoomError:
             continue
     raise NoRoomError(f"seed {seed}: found no layout in {MAX_LAYOUTS} attempts")
 
 
-def _attempt(seed: int, random: np.random.Generator) -> Room:
+def _attempt(seed: int, random: np.random.Generator, twins_touch: bool) -> Room:
     size = np.array([random.uniform(4.6, 6.0), random.uniform(4.2, 5.4), 2.6])
     furniture = _furnish(random, size)
-    objects = _place_objects(random, size, furniture, _shopping_list(random))
+    objects = _place_objects(random, size, furniture, _shopping_list(random), twins_touch)
     if not any(_touch(a, b) for a in objects for b in objects if a.id < b.id):
         raise NoRoomError
     decoration = _decorate(random, size, furniture)
@@ -157,6 +160,7 @@ def _place_objects(
     size: Floats,
     furniture: tuple[tuple[Furniture, Floats], ...],
     wanted: list[Wanted],
+    twins_touch: bool,
 ) -> tuple[RoomObject, ...]:
     places = [
         Place(surface=surface, world_from_piece=pose, taken=[])
@@ -166,6 +170,10 @@ def _place_objects(
     obstacles = [placed_rectangle(*piece) for piece in furniture]
     objects: list[RoomObject] = []
     for item in wanted:
+        twin = next((other for other in objects if twins_touch and other.parts is item.parts), None)
+        if twin is not None:
+            objects.append(_beside_twin(random, size, obstacles, places, item, twin, len(objects) + 1))
+            continue
         may_stand = item.kind in ON_FLOOR and (item.kind not in ON_FURNITURE or random.random() < 0.3)
         if may_stand:
             found = _on_floor(random, size, obstacles, item, len(objects) + 1)
@@ -193,6 +201,32 @@ def _on_floor(random: np.random.Generator, size: Floats, obstacles: list[Floats]
     raise NoRoomError
 
 
+def _beside_twin(
+    random: np.random.Generator,
+    size: Floats,
+    obstacles: list[Floats],
+    places: list[Place],
+    item: Wanted,
+    twin: RoomObject,
+    id: int,
+) -> RoomObject:
+    """Where its twin stands, against it; what sticks out of either points away from the other."""
+    place = next((place for place in places if any(other is twin for other in place.taken)), None)
+    edge, margin = (rectangle(*(size[:2] / 2)), 0.04) if place is None else (place.outline, 0.005)
+    around = obstacles if place is None else [other.outline for other in place.taken]
+    outline = outline_of(item.parts)
+    for _ in range(TRIES):
+        angle, turn = twin.yaw + np.pi + random.uniform(-np.pi / 2, np.pi / 2), random.uniform(-np.pi / 2, np.pi / 2)
+        x, y = _against(twin, outline, angle, angle + turn)
+        found = _object(item, id, x, y, twin.z, angle + turn)
+        gaps = [gap(found.outline, other) for other in around]
+        is_clear = all(g > CLEAR or 0 < g < 2 * TOUCH for g in gaps)
+        if is_clear and is_inside(found.outline, edge, margin):
+            obstacles.append(found.outline) if place is None else place.taken.append(found)
+            return found
+    raise NoRoomError
+
+
 def _on_furniture(random: np.random.Generator, places: list[Place], item: Wanted, id: int) -> tuple[RoomObject, Place]:
     outline = outline_of(item.parts)
     height = max(part.corners[:, 2].max() for part in item.parts)
@@ -216,11 +250,15 @@ def _on_furniture(random: np.random.Generator, places: list[Place], item: Wanted
 def _against_neighbour(
     random: np.random.Generator, outline: Floats, yaw: float, neighbour: RoomObject
 ) -> tuple[float, float]:
-    angle = random.uniform(-np.pi, np.pi)
+    return _against(neighbour, outline, random.uniform(-np.pi, np.pi), yaw)
+
+
+def _against(neighbour: RoomObject, outline: Floats, angle: float, yaw: float) -> tuple[float, float]:
+    """Where an outline turned by yaw touches a neighbour, seen from it in the direction of an angle."""
     direction = np.array([np.cos(angle), np.sin(angle)])
     start = placed(outline, neighbour.x, neighbour.y, yaw)
     far = distance_to_touch(start, neighbour.outline, direction, 2.0, TOUCH)
-    return neighbour.x + far * direction[0], neighbour.y + far * direction[1]
+    return float(neighbour.x + far * direction[0]), float(neighbour.y + far * direction[1])
 
 
 def _top_of(item: RoomObject, below: Place) -> Place:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.synthetic.colours import CEILING, FLOOR, WALL, linear
 from ccl_lgs_ros.synthetic.raycaster import View, is_lit
 from ccl_lgs_ros.synthetic.room import Room
-from ccl_lgs_ros.synthetic.shapes import Floats, Shape
+from ccl_lgs_ros.synthetic.shapes import Floats, Shape, squared_length
 
 AMBIENT_SIDE, AMBIENT_UP = 0.63, 0.09  # light from everywhere, and more of it from above
 DIRECT = 0.46  # light of all lamps together, straight below them
@@ -47,7 +47,7 @@ def _direct(room: Room, points: Floats, normals: Floats) -> Floats:
     lifted = points + SELF_OFFSET * normals
     for light in samples:
         towards = light - points
-        square = (towards * towards).sum(1)
+        square = squared_length(towards)
         distance = np.sqrt(square)
         facing = (towards * normals).sum(1) / distance
         down = towards[:, 2] / distance
@@ -81,7 +81,7 @@ def _openness(room: Room, points: Floats, shape: NDArray[np.int32]) -> Floats:
 def _is_near(shape: Shape, points: Floats) -> NDArray[np.bool_]:
     reach = shape.radius + 4 * CONTACT
     away = points - shape.center
-    return (away * away).sum(1) < reach * reach
+    return squared_length(away) < reach * reach
 
 
 def _albedo(room: Room, points: Floats, normals: Floats, shape: NDArray[np.int32]) -> Floats:

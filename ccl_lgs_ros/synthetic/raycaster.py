@@ -69,14 +69,26 @@ def is_lit(shapes: list[Shape], points: Floats, light: Floats) -> NDArray[np.boo
 def first_shape(shapes: list[Shape], origin: Floats, targets: Floats) -> NDArray[np.int64]:
     """[n] the shape that a ray from an origin [3] towards each target [n, 3] meets first."""
     rays = targets - origin
-    return np.argmin(np.stack([shape.hits(origin, rays) for shape in shapes]), axis=0)
+    distance = np.linalg.norm(rays, axis=1)
+    hits = np.full((len(shapes), len(targets)), np.inf)
+    for index, shape in enumerate(shapes):
+        near = np.flatnonzero(_may_pass(shape, origin, rays, distance))
+        if near.size:
+            hits[index, near] = shape.hits(origin, rays[near])
+    return np.argmin(hits, axis=0)
 
 
 def _may_meet(shape: Shape, light: Floats, rays: Floats, distance: Floats) -> NDArray[np.bool_]:
-    axis = shape.center - light
+    far = float(np.linalg.norm(shape.center - light))
+    return _may_pass(shape, light, rays, distance) & (distance > far - shape.radius)
+
+
+def _may_pass(shape: Shape, origin: Floats, rays: Floats, distance: Floats) -> NDArray[np.bool_]:
+    """[n] whether rays [n, 3] of some length [n] from an origin point at the ball around a shape."""
+    axis = shape.center - origin
     far = float(np.linalg.norm(axis))
     cosine = np.sqrt(max(0.0, 1.0 - (shape.radius / far) ** 2)) if far > shape.radius else -1.0
-    return (rays @ (axis / far) >= cosine * distance) & (distance > far - shape.radius)
+    return rays @ (axis / far) >= cosine * distance
 
 
 def _window(shape: Shape, camera: Camera, camera_from_world: Floats) -> tuple[slice, slice] | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ccl_lgs_ros.geometry import rigid
 from ccl_lgs_ros.synthetic.colours import FAMILIES, linear
@@ -57,6 +58,20 @@ class RoomObject:
     @cached_property
     def surface(self) -> Floats:
         """[n, 3] points spread evenly over its surface, world, where no other part of it covers them."""
+        return self._sampled[0]
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """What its parts are called, each name once; four legs are one name."""
+        return tuple(dict.fromkeys(part.name for part in self.parts))
+
+    def part_surface(self, name: str) -> Floats:
+        """[n, 3] the points of its surface that belong to the parts of that name, world; hidden ones have none."""
+        surface, part = self._sampled
+        return surface[np.isin(part, [index for index, other in enumerate(self.parts) if other.name == name])]
+
+    @cached_property
+    def _sampled(self) -> tuple[Floats, NDArray[np.int64]]:
         return surface_points(self, np.random.default_rng(self.id))
 
     @property
@@ -126,17 +141,24 @@ def about_z(yaw: float) -> Floats:
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
-def surface_points(item: RoomObject, random: np.random.Generator) -> Floats:
-    """[n, 3] points spread over the surface that an object shows to the outside, world: first hits of random lines."""
+def surface_points(item: RoomObject, random: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
+    """Points [n, 3] spread over the surface that an object shows to the outside, world, and the part [n] of each.
+
+    They are the first hits of random lines.
+    """
     shapes = [shape for shape, _ in _shapes_of(item.parts, item.world_from_thing, (0, 0, 0))]
     center, _, size = item.box
     reach = float(np.linalg.norm(size)) / 2
-    found = []
+    found, parts = [], []
     for direction in _even_directions(SURFACE_DIRECTIONS):
         across = np.linalg.svd(direction[None])[2][1:]
         starts = random.uniform(-reach, reach, (SURFACE_LINES, 2)) @ across
-        found.append(_first_hits(shapes, center - reach * direction, starts, direction))
-    return random.permutation(np.concatenate(found))
+        points, part = _first_hits(shapes, center - reach * direction, starts, direction)
+        found.append(points)
+        parts.append(part)
+    points = np.concatenate(found)
+    order = random.permutation(len(points))
+    return points[order], np.concatenate(parts)[order]
 
 
 def _even_directions(count: int) -> Floats:
@@ -147,11 +169,15 @@ def _even_directions(count: int) -> Floats:
     return np.stack([flat * np.cos(turn), flat * np.sin(turn), height], axis=1)
 
 
-def _first_hits(shapes: list[Shape], origin: Floats, starts: Floats, direction: Floats) -> Floats:
+def _first_hits(
+    shapes: list[Shape], origin: Floats, starts: Floats, direction: Floats
+) -> tuple[Floats, NDArray[np.int64]]:
     eye = origin - FAR_EYE * direction  # rays share an origin; from far away they are nearly parallel
     directions = origin + starts - eye
-    t = np.min([shape.hits(eye, directions) for shape in shapes], axis=0)
-    return eye + t[np.isfinite(t), None] * directions[np.isfinite(t)]
+    hits = np.array([shape.hits(eye, directions) for shape in shapes])
+    t = hits.min(axis=0)
+    is_hit = np.isfinite(t)
+    return eye + t[is_hit, None] * directions[is_hit], hits.argmin(axis=0)[is_hit]
 
 
 def _shapes_of(

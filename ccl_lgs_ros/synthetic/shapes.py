@@ -164,15 +164,19 @@ class HandleSolid:
         return np.maximum(np.hypot(ring, points[:, 1]) - self.thickness, -points[:, 0])
 
     def hits(self, origin: Floats, directions: Floats) -> Floats:
-        length = np.linalg.norm(directions, axis=1)
         near, far = _slabs(origin, directions, self.half_extent)
-        t = np.maximum(near, 0.0)
-        open_ = near <= far
-        for _ in range(MARCHING_STEPS):
+        found = np.full(len(directions), np.inf)
+        marching = np.flatnonzero(near <= far)  # the rest misses the box around it
+        directions, far, t = directions[marching], far[marching], np.maximum(near[marching], 0.0)
+        length = np.linalg.norm(directions, axis=1)
+        open_ = np.ones(len(marching), dtype=bool)
+        for _ in range(MARCHING_STEPS if len(marching) else 0):
             t = np.where(open_, t + self.distance(origin + t[:, None] * directions) / length, t)
             open_ &= t <= far
         left = self.distance(origin + t[:, None] * directions)
-        return np.where(open_ & (left < 1e-4) & (t > 0), t, np.inf)
+        is_hit = open_ & (left < 1e-4) & (t > 0)
+        found[marching[is_hit]] = t[is_hit]
+        return found
 
     def normals(self, points: Floats) -> Floats:
         step = 1e-5
@@ -209,14 +213,25 @@ class Shape:
     def box_distance(self, points: Floats) -> Floats:
         """[n] metres from points to the box around the shape, 0 inside it."""
         beyond = np.maximum(np.abs(self.local(points)) - self.solid.half_extent, 0.0)
-        return np.sqrt((beyond * beyond).sum(1))
+        return np.sqrt(squared_length(beyond))
+
+
+def squared_length(vectors: Floats) -> Floats:
+    """[n] the squared length of vectors [n, 3], quicker than a sum along rows of three."""
+    x, y, z = vectors.T
+    return x * x + y * y + z * z
 
 
 def _slabs(origin: Floats, directions: Floats, half: Floats) -> tuple[Floats, Floats]:
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = 1.0 / np.where(directions == 0, 1e-12, directions)
     first, second = (-half - origin) * inverse, (half - origin) * inverse
-    return np.minimum(first, second).max(1), np.maximum(first, second).min(1)
+    near, far = np.minimum(first, second), np.maximum(first, second)
+    # Axis by axis: numpy reduces rows of three slowly.
+    return (
+        np.maximum(np.maximum(near[:, 0], near[:, 1]), near[:, 2]),
+        np.minimum(np.minimum(far[:, 0], far[:, 1]), far[:, 2]),
+    )
 
 
 def _roots(a: Floats, half_b: Floats, c: Floats | float) -> tuple[Floats, Floats]:
