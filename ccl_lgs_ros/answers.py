@@ -55,7 +55,8 @@ class Phrase:
 
     words: str  # what the encoder is asked for
     choice: str = ""  # which of several: "largest", "leftmost"; '' all
-    relation: str = ""  # to the anchors: "on", "next to"; '' none
+    rank: int = 1  # by that choice: 2 is the second largest
+    relation: str = ""  # to the anchors: "on", "next to"; '' with anchors, the choice is measured from them
     anchors: tuple["Phrase", ...] = ()
     whole: "Phrase | None" = None  # the thing that it is a part of
 
@@ -68,6 +69,7 @@ class Reading:
     phrase: Phrase
     sentence: str  # for people: what was understood, or why the text was taken as the name of one thing
     is_plain: bool  # the whole text is the name of one thing
+    is_doubtful: bool = False  # it looks like more than a name, and no rule fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
