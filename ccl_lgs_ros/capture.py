@@ -19,6 +19,7 @@ from ccl_lgs_ros.keyframe_capture import Capture
 from ccl_lgs_ros.keyframe_sink import KeyframeSink
 from ccl_lgs_ros.recording import Recording, Topics, open_recording
 from ccl_lgs_ros.storage.bag import Bag
+from ccl_lgs_ros.storage.capture_log import CaptureRecord
 
 __all__ = ["BagReport", "Capture", "CaptureReport", "capture_bag", "capture_of", "check_bag"]
 
@@ -44,6 +45,18 @@ class CaptureReport:
     first_drops: dict[str, str]  # the first of each reason, a sentence
     notes: list[str]
     seconds: float
+
+    @property
+    def record(self) -> CaptureRecord:
+        """What of it is kept with the map."""
+        return CaptureRecord(
+            source=self.path.name,
+            images=self.num_images,
+            kept=self.num_new,
+            dropped={reason: count for reason, count in self.counts.items() if count},
+            first=self.first_drops,
+            notes=tuple(self.notes),
+        )
 
     def __str__(self) -> str:
         dropped = ", ".join(f"{count} {reason}" for reason, count in self.counts.items() if count) or "none"

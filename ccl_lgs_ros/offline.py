@@ -12,6 +12,7 @@ from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.recording import IMAGE
 from ccl_lgs_ros.scene_capture import capture_scene, open_scene
 from ccl_lgs_ros.storage.bag import Bag
+from ccl_lgs_ros.storage.capture_log import CaptureLog
 from ccl_lgs_ros.storage.datasets.scene_images import is_scene
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -59,6 +60,7 @@ def map_recording(
                 report = capture_scene(scene, store, session.progress)
             else:
                 report = capture_bag(recording, store, config, session.progress, **topics)
+            CaptureLog(directory).put(report.record)
             store.close()
             if num_known and len(store) > num_known:
                 session.resume(store)

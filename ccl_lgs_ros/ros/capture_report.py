@@ -5,6 +5,7 @@ from typing import Any
 
 from ccl_lgs_ros.msg import MapStatus
 from ccl_lgs_ros.ros.capture_thread import CaptureThread
+from ccl_lgs_ros.storage.capture_log import CaptureRecord
 
 DROPPED = ("tf", "sync", "depth", "queue")
 
@@ -39,3 +40,17 @@ def report_of(capture: CaptureThread, waiting_for: str) -> dict[str, Any]:
         "frames_rejected_format": counts.get("format", 0),
         **{f"frames_dropped_{name}": counts.get(name, 0) for name in DROPPED},
     }
+
+
+def record_of(capture: CaptureThread, source: str) -> CaptureRecord | None:
+    """What a capture did so far, to be kept with the map; None before the first image."""
+    images = capture.capture
+    if images is None or not images.num_images:
+        return None
+    return CaptureRecord(
+        source=source,
+        images=images.num_images,
+        kept=images.num_kept,
+        dropped={reason: count for reason, count in images.counts.items() if count},
+        first=dict(images.drops.first),
+    )

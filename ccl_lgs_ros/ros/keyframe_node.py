@@ -18,7 +18,7 @@ from ccl_lgs_ros.ros.announcer import Announcer
 from ccl_lgs_ros.ros.bag_capture import BagCapture
 from ccl_lgs_ros.ros.bag_topics import of_played_bag
 from ccl_lgs_ros.ros.camera_options import declare_cameras
-from ccl_lgs_ros.ros.capture_report import report_of
+from ccl_lgs_ros.ros.capture_report import record_of, report_of
 from ccl_lgs_ros.ros.capture_thread import AnnouncingStore, CaptureThread, LiveCapture
 from ccl_lgs_ros.ros.cv_bridge_decoder import choose_colour_decoder
 from ccl_lgs_ros.ros.guards import guarded, guarded_service
@@ -29,6 +29,7 @@ from ccl_lgs_ros.ros.silence import SilenceWatch
 from ccl_lgs_ros.ros.spinning import every, run_node
 from ccl_lgs_ros.ros.status import StatusPublisher
 from ccl_lgs_ros.ros.subscriptions import Subscriptions
+from ccl_lgs_ros.storage.capture_log import CaptureLog
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 
@@ -48,6 +49,7 @@ CHANGEABLE = (
 )
 TICK = 0.1  # seconds
 TRAIL_PERIOD = 1.0  # seconds
+RECORD_PERIOD = 10.0  # seconds between savings of what was dropped and why
 STOP_TIMEOUT = 3.5  # seconds that the last keyframes may take on the way out
 
 
@@ -63,6 +65,7 @@ class KeyframeNode(Node):
         warn_of_unknown(self, self._parameters)
         self.directory = MapDirectory.open_or_create(self.options.map_path)
         self.store = self._create_store()
+        self._log = CaptureLog(self.directory)
         self._announcer = Announcer(self, self.store, self.directory, self.config.frames.map_frame)
         self._status = StatusPublisher(self)
         self.subscriptions_to: Subscriptions | None = None
@@ -72,6 +75,7 @@ class KeyframeNode(Node):
         self._create_services()
         every(self, TICK, guarded(self.get_logger(), "tick", self._tick))
         every(self, TRAIL_PERIOD, guarded(self.get_logger(), "path", self._announcer.trail.publish))
+        every(self, RECORD_PERIOD, guarded(self.get_logger(), "record", self._record))
         on_change(self, lambda: self.config, self._use)
         self.capture.start()
         self.get_logger().info(f"map {self.directory.path}: {len(self.store)} keyframes; {self._source}")
@@ -83,6 +87,7 @@ class KeyframeNode(Node):
         self._announcer.announce(self.capture.camera_frames)
         if self._sender is not None:
             self._sender.close()
+        guarded(self.get_logger(), "record", self._record)()
         self.store.store.close()
         self.directory.release()
 
@@ -128,6 +133,11 @@ class KeyframeNode(Node):
             map_path=str(self.directory.path.resolve()),
             **(self._sender.add_to(report) if self._sender is not None else report),
         )
+
+    def _record(self) -> None:
+        record = record_of(self.capture, source=Path(self.options.bag_path).name or "live topics")
+        if record is not None:
+            self._log.put(record)
 
     def _use(self, config: MapConfig) -> None:
         self.capture.use(config)
