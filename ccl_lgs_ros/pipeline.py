@@ -25,7 +25,8 @@ from ccl_lgs_ros.gaussians.optimize import is_held_out
 from ccl_lgs_ros.joining import join
 from ccl_lgs_ros.live import LiveLanguage
 from ccl_lgs_ros.live_geometry import LiveGeometry
-from ccl_lgs_ros.map_record import made_with
+from ccl_lgs_ros.map_record import grown_to, made_with
+from ccl_lgs_ros.naming import Naming
 from ccl_lgs_ros.parts import Parts, create_parts
 from ccl_lgs_ros.perceiving import Perceiver
 from ccl_lgs_ros.protocols import KeyframeSource, Progress, no_progress
@@ -81,6 +82,7 @@ class MapSession:
         self.perceiver = Perceiver(self.parts.segmenter, self.parts.encoder, config.masks, cache)
         self.geometry = LiveGeometry(config.gaussians, self.parts.rasterizer, self.device)
         self.live = LiveLanguage(self.parts, config.field.slots, 0)
+        self.naming = Naming(directory)
         self.num_added = self.num_refined = 0
         self.revision = 0  # of the keyframes' poses, as `correct` was told
         self.refined: Refined | None = None
@@ -174,22 +176,19 @@ class MapSession:
     def snapshot(self) -> SemanticMap:
         """The map as it is now, published as the directory's next version."""
         levels = self.refined.levels if self.refined else self.live.semantics()
-        num_tracks = {name: level.num_tracks for name, level in levels.items()}
+        levels = self.naming.named(levels, self.gaussians.means)
         kept = self.geometry.store.is_there
         semantic_map = SemanticMap(
             gaussians=self.gaussians.detached().to("cpu").select(kept),
             levels={name: level.select(kept) for name, level in levels.items()},
             encoder=self.parts.encoder.identity,
             field=self.refined.field if self.refined else None,
-            map_id=self.directory.map_id,
             map_frame=self.config.frames.map_frame,
             map_up=self.config.frames.map_up,
             info={
                 **self.info,
-                "keyframes": self.num_added,
-                "refined": self.num_refined,
-                "revision": self.revision,
-                "tracks": num_tracks,
+                **grown_to(self._counts, levels),
+                **self.naming.record,
                 "vote_bytes": self.live.num_bytes,
                 "stages": self.clock.record,
             },
@@ -216,7 +215,7 @@ class MapSession:
             return False
         self.num_added, self.num_refined, self.revision = self._kept = counts
         self.info["resumed_at"] = self.num_added
-        logger.info("going on after keyframe %s of %s", self.num_added, len(keyframes))
+        self.naming.recall(self.gaussians.means, self.revision)
         return True
 
     @property
@@ -230,11 +229,11 @@ class MapSession:
 
     @property
     def _contents(self) -> tuple:
-        return self.geometry.contents, self.live, self.refined, self.num_refined
+        return self.geometry.contents, self.live, self.refined, self.num_refined, self.naming.remembered
 
     @_contents.setter
     def _contents(self, contents: tuple) -> None:
-        self.geometry.contents, self.live, self.refined, self.num_refined = contents
+        self.geometry.contents, self.live, self.refined, self.num_refined, self.naming.remembered = contents
 
     def _join(self, keyframe: Keyframe, view: Keyframe, index: int) -> None:
         segments = self.perceiver.segments(keyframe)
@@ -271,7 +270,9 @@ class MapSession:
             progress=self.progress,
         )
         self.info.update(figures)
-        self.geometry.replace(gaussians, torch.where(origin == NONE, NONE, kept[origin.clamp_min(0)]))
+        origin = torch.where(origin == NONE, NONE, kept[origin.clamp_min(0)])
+        self.geometry.replace(gaussians, origin)
+        self.naming.follow(origin)
         self.info.update(score_of(self.gaussians, views, self.parts, self.config, self.progress))
 
     def _refine_language(self, seen: Recollection) -> None:

@@ -63,6 +63,7 @@ class SessionState:
             return ()
         geometry.restore(_of("geometry", tensors))
         language.restore(_of("language", tensors))
+        logger.info("going on after keyframe %s of %s", int(tensors[COUNTS][0]), num_keyframes)
         return tuple(tensors[COUNTS].tolist())
 
 

@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ids stay with things: as maps grow, merge, are refined, moved and taken up again; no id is given twice."""
 
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import KDTree
+from small_room import keyframes, room, small_config
 
-from ccl_lgs_ros.association.identity import Remembered, inherited_ids
+from ccl_lgs_ros.association.identity import Remembered, inherited_ids, named_gaussians
+from ccl_lgs_ros.geometry import rigid
+from ccl_lgs_ros.pipeline import MapSession
+from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.structures import NONE, Codebook, Gaussians, SemanticLevel, SemanticMap
 
 DIM = 4
+SHIFT = rigid(np.eye(3), np.array([0.5, 0.0, 0.0]))  # what a loop closure finds, farther than things are apart
 
 
 def level_of(track: list[int], num_tracks: int | None = None) -> SemanticLevel:
@@ -133,3 +143,47 @@ def gaussians_at(means: torch.Tensor) -> Gaussians:
         logit_opacities=torch.zeros(count),
         sh=torch.zeros(count, 1, 3),
     )
+
+
+def test_things_of_a_room_keep_their_ids_through_growth_refine_correction_and_restart(tmp_path: Path) -> None:
+    directory, frames = MapDirectory.open_or_create(tmp_path), keyframes()
+    session = MapSession(small_config(), directory)
+    session.catch_up(frames[:3])
+    grown = [session.snapshot()]
+    session.catch_up(frames)
+    grown.append(session.snapshot())
+    session.refine(frames)
+    grown.append(session.snapshot())
+    poses = [SHIFT @ frame.world_from_camera for frame in frames]
+    moved = [replace(frame, world_from_camera=pose) for frame, pose in zip(frames, poses, strict=True)]
+    session.correct(moved, poses, revision=1)
+    grown.append(session.snapshot())
+    session.keep()
+    again = MapSession(small_config(), directory)
+    assert again.resume(moved)
+    grown.append(again.snapshot())
+    anew = MapSession(small_config(), directory)
+    anew.catch_up(moved)
+    grown.append(anew.snapshot())
+    ids = [ids_of_objects(snapshot, np.zeros(3) if i < 3 else SHIFT[:3, 3]) for i, snapshot in enumerate(grown)]
+    assert ids[0]
+    for before, after in pairwise(ids):
+        assert before.items() <= after.items()
+    next_ids = [snapshot.info["next_id"] for snapshot in grown]
+    assert next_ids == sorted(next_ids)
+
+
+def ids_of_objects(semantic_map: SemanticMap, moved_by: np.ndarray) -> dict[str, int]:
+    """The id that most Gaussians of each object carry, where that is clear, by the truth of the room."""
+    level, means = semantic_map.levels["wp"], semantic_map.gaussians.means.numpy() - moved_by
+    ids = named_gaussians(level)
+    found = {}
+    for item in room().room.objects:
+        distance, _ = KDTree(item.surface).query(means, distance_upper_bound=0.02)
+        own = ids[np.isfinite(distance) & (ids != NONE)]
+        if len(own) < 30:
+            continue
+        number, count = np.unique(own, return_counts=True)
+        if count.max() > 0.7 * count.sum():
+            found[f"{item.category} {item.id}"] = int(number[count.argmax()])
+    return found
