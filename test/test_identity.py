@@ -169,7 +169,7 @@ def test_things_of_a_room_keep_their_ids_through_growth_refine_correction_and_re
     assert ids[0]
     for before, after in pairwise(ids):
         assert before.items() <= after.items()
-    next_ids = [snapshot.info["next_id"] for snapshot in grown]
+    next_ids = [int(str(snapshot.info["next_id"])) for snapshot in grown]
     assert next_ids == sorted(next_ids)
 
 
