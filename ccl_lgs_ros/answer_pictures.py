@@ -1,70 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of answers: the view that shows them best."""
+"""Pictures of answers: the keyframes that show them best, with masks, boxes and scores, beside heat with its legend."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from ccl_lgs_ros.answer_views import answer_view
-from ccl_lgs_ros.answers import Answer
+from ccl_lgs_ros.answer_views import answer_view, answer_views
+from ccl_lgs_ros.answers import Answer, Instance
 from ccl_lgs_ros.asking import create_encoder
 from ccl_lgs_ros.backends import configured_part
+from ccl_lgs_ros.boxes_in_pictures import DrawnBox, with_boxes
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import MapError
-from ccl_lgs_ros.pictures import Image, beside, captioned, heat, rendered_color, with_box, with_mask
-from ccl_lgs_ros.protocols import KeyframeSource
+from ccl_lgs_ros.pictures import (
+    FAINT,
+    TEXT,
+    Image,
+    beside,
+    captioned,
+    heat,
+    legend,
+    rendered_color,
+    resized,
+    with_mask,
+)
+from ccl_lgs_ros.protocols import Encoder, KeyframeSource, Rasterizer
 from ccl_lgs_ros.structures import SemanticMap
 
-VIEWS_TRIED = 24  # keyframes, evenly spread, among which the best view is looked for
-TRIED_WIDTH = 160  # pixels; enough to see which view shows most of an instance
-SHOWN_WIDTH = 640
+VIEWS_TRIED = 24  # keyframes, evenly spread, among which the view is looked for where the answer names none
+TRIED_WIDTH = 160  # pixels; enough to see which view shows most
+NEARLY = 0.8  # of the best score; what has more relevancy is what came nearest, where nothing was found
+MOST_VIEWS = 4  # on one sheet
+MOST_LISTED = 8  # instances, a line each
+SHOWN_WIDTHS = (640, 480, 400, 400)  # of each panel, by the number of views
+NAME_LENGTH = 24  # letters; a longer name is written above, and only the number at the box
+LEAST_SEEN = 0.001  # share of a picture; an instance that shows less of itself there is not marked
+NEAREST_COLOUR = (235, 235, 235)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Shown:
+    """What drawing needs beside the keyframes."""
+
+    semantic_map: SemanticMap
+    found: Answer
+    encoder: Encoder
+    rasterizer: Rasterizer
 
 
 def best_view_picture(semantic_map: SemanticMap, found: Answer, keyframes: KeyframeSource, config: MapConfig) -> Image:
-    """The keyframe that shows the answer best: the photo with mask, boxes and scores beside the heat over the map.
+    """The keyframes that show the answer best, no more than needed: photo with mask, boxes and scores beside the heat.
 
     Raises:
         MapError: if the map has no keyframes to show.
     """
     if not len(keyframes):
         raise MapError("the map holds no keyframes, so there is no view to show; map the recording again")
-    encoder = create_encoder(semantic_map, config)
     rasterizer, _ = configured_part("rasterizer", config)
-    shown = keyframes[_best_view(semantic_map, found, keyframes, encoder, rasterizer)]
-    width = min(SHOWN_WIDTH, shown.camera.width)
-    camera = shown.camera.resized(width, round(shown.camera.height * width / shown.camera.width))
-    photo = cv2.resize(shown.image, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    mask, relevancy = answer_view(semantic_map, found, encoder, rasterizer, camera, shown.world_from_camera)
-    rendering = rasterizer.render(semantic_map.gaussians, camera, shown.world_from_camera)
-    marked = with_mask(photo, mask.numpy()) if found.instances else photo
-    for item in found.instances:
-        marked = with_box(marked, item.box, camera, shown.world_from_camera, f"{item.score:.2f}")
-    caption = f'"{found.prompt.text}": {found.message}'
-    return beside(
-        captioned(marked, caption),
-        captioned(heat(relevancy.numpy(), rendered_color(rendering.color.numpy())), "relevancy over the map"),
+    shown = _Shown(
+        semantic_map=semantic_map,
+        found=found,
+        encoder=create_encoder(semantic_map, config),
+        rasterizer=rasterizer,
     )
-
-
-def _best_view(
-    semantic_map: SemanticMap, found: Answer, keyframes: KeyframeSource, encoder: Any, rasterizer: Any
-) -> int:
-    """The position of the keyframe in which most pixels belong to the answer."""
-    tried = np.unique(np.linspace(0, len(keyframes) - 1, VIEWS_TRIED).round().astype(int))
-    if not found.instances:
-        return int(tried[len(tried) // 2])
-
-    def seen(index: int) -> int:
-        view: Keyframe = keyframes[index]
-        height = round(view.camera.height * TRIED_WIDTH / view.camera.width)
-        camera = view.camera.resized(TRIED_WIDTH, height)
-        mask, _ = answer_view(semantic_map, found, encoder, rasterizer, camera, view.world_from_camera)
-        return int(mask[2:-2, 2:-2].sum())
-
-    return max((int(i) for i in tried), key=seen)
+    places = _views_of(found.instances, keyframes) or [_most_relevant_view(shown, keyframes)]
+    width = SHOWN_WIDTHS[len(places) - 1]
+    rows = [_row(shown, keyframes[place], width) for place in places]
+    return _titled(found, beside(*rows, columns=1, gap=TEXT), len(places))
 
 
 def write_picture(path: Path, image: Image) -> None:
@@ -78,3 +85,93 @@ def write_picture(path: Path, image: Image) -> None:
         raise MapError(f"cannot write a picture as '{path}'; end its name in .png or .jpg")
     if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
         raise MapError(f"cannot write {path}; check the folder's permissions and the disk")
+
+
+def _titled(found: Answer, sheet: Image, num_views: int) -> Image:
+    """The sheet under what was asked, how it was understood and what came of it, and over a line per instance."""
+    reading = found.reading.sentence if found.reading is not None else ""
+    heading = "\n".join(line for line in (reading, found.message) if line)
+    sheet = captioned(captioned(sheet, heading, TEXT, FAINT), f'"{found.prompt.text}"', TEXT + 8)
+    lines = [_line(item) for item in found.instances[:MOST_LISTED]]
+    left_out = len(found.instances) - MOST_LISTED
+    lines += [f"and {left_out} more"] if left_out > 0 else []
+    return captioned(sheet, "\n".join(lines), TEXT - 1, FAINT, is_above=False) if lines else sheet
+
+
+def _line(item: Instance) -> str:
+    centre = ", ".join(f"{x:.2f}" for x in item.centroid)
+    size = " x ".join(f"{x:.2f}" for x in item.box.size)
+    return f"#{item.id} · score {item.score:.2f} · at ({centre}) m · {size} m · level {item.level}"
+
+
+def _row(shown: _Shown, keyframe: Keyframe, width: int) -> Image:
+    """One keyframe: the photo, marked, beside the heat and its legend."""
+    found, pose = shown.found, keyframe.world_from_camera
+    photo = resized(keyframe.image, width)
+    camera = keyframe.camera.resized(width, photo.shape[0])
+    alone = [replace(found, instances=(item,)) for item in found.instances]
+    views = answer_views(shown.semantic_map, [found, *alone], shown.encoder, shown.rasterizer, camera, pose)
+    (mask, relevancy), *of_each = [(mask.numpy(force=True), warmth.numpy(force=True)) for mask, warmth in views]
+    rendering = shown.rasterizer.render(shown.semantic_map.gaussians, camera, pose)
+    warm = heat(relevancy, rendered_color(rendering.color.numpy(force=True)))
+    what = f"photo, keyframe {keyframe.id}"
+    if found.instances:
+        boxes = [_drawn_box(found, item, mask) for item, (mask, _) in zip(found.instances, of_each, strict=True)]
+        marked = with_boxes(with_mask(photo, mask), [box for box in boxes if box is not None], camera, pose)
+    else:
+        marked = _with_nearest(photo, relevancy, found)
+        what += "; outlined is what came nearest" if marked is not photo else ""
+    return beside(
+        captioned(marked, what, TEXT - 1, FAINT),
+        captioned(warm, "the map from there, coloured by relevancy", TEXT - 1, FAINT),
+        captioned(legend(photo.shape[0], found.threshold), "relevancy", TEXT - 1, FAINT),
+        gap=4,
+    )
+
+
+def _drawn_box(found: Answer, item: Instance, mask: NDArray[np.bool_]) -> DrawnBox | None:
+    """The box of an instance with a label above what can be seen of it; None where that is next to nothing."""
+    if mask.sum() < LEAST_SEEN * mask.size:
+        return None
+    rows, columns = np.nonzero(mask)
+    return DrawnBox(item.box, _label(found, item), at=(float(columns.mean()), float(rows.min())))
+
+
+def _with_nearest(photo: Image, relevancy: NDArray[np.floating], found: Answer) -> Image:
+    """The photo with what came nearest outlined, where anything did."""
+    if found.best_score <= 0.0:
+        return photo
+    return with_mask(photo, relevancy >= NEARLY * found.best_score, NEAREST_COLOUR, is_tinted=False)
+
+
+def _label(found: Answer, item: Instance) -> str:
+    """What is written at a box: the name, and where there are several the number that the list below has."""
+    name = found.reading.phrase.words if found.reading is not None else found.prompt.text
+    is_named = len(found.instances) == 1 and len(name) <= NAME_LENGTH
+    return f"{name if is_named else f'#{item.id}'} {item.score:.2f}"
+
+
+def _views_of(instances: Sequence[Instance], keyframes: KeyframeSource) -> list[int]:
+    """Places of keyframes that show every instance, the first one best; few, as one that shows several is preferred."""
+    good = [[i for i in item.keyframe_ids if i < len(keyframes) and keyframes[i].id == i] for item in instances]
+    chosen: list[int] = []
+    for candidates in good:
+        if candidates and not set(candidates) & set(chosen) and len(chosen) < MOST_VIEWS:
+            chosen.append(max(candidates, key=lambda place: sum(place in others for others in good)))
+    return chosen
+
+
+def _most_relevant_view(shown: _Shown, keyframes: KeyframeSource) -> int:
+    """The place of the keyframe in which most pixels belong to the answer, or else to what came nearest to it."""
+    tried = np.unique(np.linspace(0, len(keyframes) - 1, VIEWS_TRIED).round().astype(int))
+    middle = tried[len(tried) // 2]
+
+    def merit(place: int) -> tuple[int, int, int]:
+        view = keyframes[place]
+        height = round(view.camera.height * TRIED_WIDTH / view.camera.width)
+        camera, pose = view.camera.resized(TRIED_WIDTH, height), view.world_from_camera
+        mask, relevancy = answer_view(shown.semantic_map, shown.found, shown.encoder, shown.rasterizer, camera, pose)
+        near = (relevancy > 0.0) & (relevancy >= NEARLY * shown.found.best_score)
+        return int(mask[2:-2, 2:-2].sum()), int(near[2:-2, 2:-2].sum()), -abs(place - middle)
+
+    return max((int(place) for place in tried), key=merit)

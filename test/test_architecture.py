@@ -45,6 +45,7 @@ OWNERS = {
     "onnxruntime": ("perception",),
     "skimage": ("perception",),
     "viser": ("viewer",),
+    "PIL": ("lettering",),
 }
 TORCH_FREE = (
     "errors",

@@ -18,7 +18,7 @@ INTERFACES = sorted([*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), *ROOT.glo
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 SPDX_WITHIN_LINES = 3  # a shebang or an XML declaration may come first
 # Import name to distribution, where they differ; what the code imports on request only is in the extra "models".
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "skimage": "scikit-image", "yaml": "pyyaml"}
 EXTRA_DISTRIBUTIONS = {"hydra": "hydra-core", "open_clip": "open-clip-torch", "segment_anything": "segment-anything"}
 OPTIONAL = {"cv_bridge"}  # used where it is installed
 FROM_ROS = re.compile(r"rclpy|rosidl|launch|ament|tf2|cv_bridge|vision_msgs|gsplat_msgs|.*_(msgs|srvs|interfaces)$")

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.answer_views import MIN_SHOWN_ALPHA, answer_view
 from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.asking import query_map
+from ccl_lgs_ros.boxes_in_pictures import with_box
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.pictures import rendered_color, with_box, with_mask
+from ccl_lgs_ros.pictures import rendered_color, with_mask
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.ros.conversions import header_message, image_message
 from ccl_lgs_ros.ros.map_reader import MapReader
