@@ -18,9 +18,11 @@ from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.storage.bag_writer import BagWriter
 from ccl_lgs_ros.storage.evaluation_set import LabelledView, ObjectTruth
 from ccl_lgs_ros.storage.evaluation_writer import ViewToWrite, write_evaluation_set
+from ccl_lgs_ros.storage.labelled_points import LabelledPoints
 from ccl_lgs_ros.synthetic.drive import LINK_FROM_OPTICAL
 from ccl_lgs_ros.synthetic.room import Room, about_z
 from ccl_lgs_ros.synthetic.scene import RoomFrame, Scene, make_room_scene
+from ccl_lgs_ros.synthetic.surfaces import TrueSurface
 
 OPTICAL_FRAME = "camera_color_optical_frame"
 COLOUR, DEPTH = "/camera/color", "/camera/depth"
@@ -84,9 +86,9 @@ def make_scene(
     scene = make_room_scene(seed, width=width, height=height, path=path, twins_touch=twins_touch)
     root.mkdir(parents=True, exist_ok=True)
     with BagWriter(root / "bag", storage=storage) as bag:
-        views = _record(bag, scene, num_frames, image_transport, progress)
+        views, surface = _record(bag, scene, num_frames, image_transport, progress)
     absent = scene.absent_prompts()
-    write_evaluation_set(root / "eval", views, absent, truths(scene.room))
+    write_evaluation_set(root / "eval", views, absent, truths(scene.room), surface)
     return SceneReport(
         directory=root,
         num_frames=num_frames,
@@ -99,9 +101,10 @@ def make_scene(
 
 def _record(
     bag: BagWriter, scene: Scene, num_frames: int, image_transport: str, progress: Progress
-) -> list[ViewToWrite]:
-    """Write the recording; returns the labelled views of it and of places beside its path."""
+) -> tuple[list[ViewToWrite], LabelledPoints]:
+    """Write the recording; returns the labelled views of it and of places beside its path, and the true surfaces."""
     moments, views = scene.moments(num_frames), []
+    surface = TrueSurface(scene.room)
     held_out = moments[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
     total = num_frames + len(held_out)
     _write_transforms(bag, scene)
@@ -110,12 +113,14 @@ def _record(
         _write_frame(bag, frame, image_transport)
         if index % LABEL_EVERY == FIRST_LABEL:
             views.append(_labelled(f"frame_{index:04d}", frame, scene.room, stamp_of(seconds)))
+            surface.add(frame)
         progress("render", index + 1, total)
     for index, seconds in enumerate(held_out):
         frame = scene.frame(seconds, scene.held_out_pose(seconds))
         views.append(_labelled(f"held_out_{index:04d}", frame, scene.room, None))
+        surface.add(frame)
         progress("render", num_frames + index + 1, total)
-    return views
+    return views, LabelledPoints(points=surface.points, objects=surface.objects)
 
 
 def stamp_of(seconds: float) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import EvaluationError
+from ccl_lgs_ros.evaluation.instances import owners
 from ccl_lgs_ros.evaluation.protocols import fixed_threshold
 from ccl_lgs_ros.evaluation.scores import Scores
 from ccl_lgs_ros.label_views import labelled_views
@@ -37,7 +38,9 @@ def evaluate_map(
     """
     truth = read_evaluation_set(set_path)
     subject = MapSubject(semantic_map, config, threshold)
-    return fixed_threshold(subject, truth.views, truth.objects, truth.absent, progress)
+    surface = truth.surface
+    owner = None if surface is None else owners(subject.means, surface.points, surface.objects)
+    return fixed_threshold(subject, truth.views, truth.objects, truth.absent, progress, owner)
 
 
 def evaluate_bag(

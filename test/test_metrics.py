@@ -37,6 +37,7 @@ KEYS = {
     "view_consistency",
     "centroid_error_m",
     "box_iou",
+    "ap50",
     "per_category",
 }
 
@@ -217,6 +218,7 @@ class FakeTruth:
     category: str
     centroid: NDArray[np.float64]
     box: Box
+    id: int = 1
 
 
 class FakeSubject:

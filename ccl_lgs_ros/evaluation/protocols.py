@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.answers import Answer, Box
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.evaluation.boxes import box_iou
+from ccl_lgs_ros.evaluation.instances import ap50
 from ccl_lgs_ros.evaluation.metrics import Mask, ViewPairs, is_localised, mask_iou, matched
 from ccl_lgs_ros.evaluation.scores import CategoryScores, Scores, Unit
 from ccl_lgs_ros.protocols import Progress, no_progress
@@ -39,6 +40,8 @@ class View(Protocol):
 class Truth(Protocol):
     """A thing as it really is."""
 
+    @property
+    def id(self) -> int: ...
     @property
     def category(self) -> str: ...
     @property
@@ -67,10 +70,14 @@ def fixed_threshold(
     objects: Sequence[Truth] = (),
     absent: Sequence[str] = (),
     progress: Progress = no_progress,
+    owner: NDArray[np.integer] | None = None,
 ) -> Scores:
     """The scores of a subject: each prompt is asked once and its answer is seen from every view.
 
     View consistency needs the true depth of the views; it is scored among those that have it.
+
+    Args:
+        owner: [N] the object that each Gaussian of the subject truly lies on; without it there is no AP50.
     """
     prompts = list(dict.fromkeys([c for view in views for c in view.masks] + [item.category for item in objects]))
     deep = [i for i, view in enumerate(views) if view.depth is not None]
@@ -82,7 +89,7 @@ def fixed_threshold(
     categories, total = {}, len(prompts) + len(absent)
     for first in range(0, len(prompts), PROMPTS_AT_ONCE):
         block = prompts[first : first + PROMPTS_AT_ONCE]
-        for done, (prompt, scores) in enumerate(_categories(subject, block, views, objects, deep, pairs)):
+        for done, (prompt, scores) in enumerate(_categories(subject, block, views, objects, deep, pairs, owner)):
             categories[prompt] = scores
             progress("evaluate", first + done + 1, total)
     false_alarms = {}
@@ -99,6 +106,7 @@ def _categories(
     objects: Sequence[Truth],
     deep: list[int],
     pairs: ViewPairs,
+    owner: NDArray[np.integer] | None,
 ) -> Iterator[tuple[str, CategoryScores]]:
     """The scores of some prompts, which are seen together from each view."""
     answers = [subject.ask(prompt) for prompt in prompts]
@@ -125,6 +133,7 @@ def _categories(
                 num_objects=len(truths),
                 centroid_errors=errors,
                 box_ious=overlaps,
+                ap50=None if owner is None else ap50(answer.instances, [item.id for item in truths], owner),
                 best_score=answer.best_score,
             ),
         )

@@ -10,6 +10,7 @@ COLUMNS = (
     ("consist.", "view_consistency", "{:.3f}"),
     ("centroid", "centroid_error_m", "{:.3f} m"),
     ("box IoU", "box_iou", "{:.3f}"),
+    ("AP50", "ap50", "{:.2f}"),
     ("found/true", "", "{}"),
     ("views", "views", "{}"),
     ("score", "best_score", "{:.2f}"),
@@ -48,7 +49,8 @@ def _summary(figures: Mapping[str, Any], false_alarms: Mapping[str, bool]) -> li
     if figures["centroid_error_m"] is not None or missed:
         lines.append(
             f"centroid error {_text(figures['centroid_error_m'], '{:.3f} m')} (median), "
-            f"box IoU {_text(figures['box_iou'], '{:.3f}')} (mean); objects missed: {missed}"
+            f"box IoU {_text(figures['box_iou'], '{:.3f}')} (mean); AP50 {_text(figures['ap50'], '{:.2f}')}; "
+            f"objects missed: {missed}"
         )
     if false_alarms:
         alarms = [prompt for prompt, is_answered in false_alarms.items() if is_answered]

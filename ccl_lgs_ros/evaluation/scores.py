@@ -32,6 +32,7 @@ class CategoryScores:
     centroid_errors: tuple[float, ...] = ()  # metres, of the matched objects
     box_ious: tuple[float, ...] = ()  # of the matched objects
     best_score: float = 0.0
+    ap50: float | None = None  # of the instances on the objects; None where there is no 3D truth
 
     @property
     def num_missed(self) -> int:
@@ -47,6 +48,7 @@ class CategoryScores:
             "centroid_error_m": _median(self.centroid_errors),
             "centroid_error_mean_m": _mean(self.centroid_errors),
             "box_iou": _mean(self.box_ious),
+            "ap50": self.ap50,
             "views": len(self.units),
             "instances": self.num_instances,
             "objects": self.num_objects or None,
@@ -88,6 +90,7 @@ class Scores:
             "view_consistency": _mean([value for scores in all_of for value in scores.consistencies]),
             "centroid_error_m": _median([value for scores in all_of for value in scores.centroid_errors]),
             "box_iou": _mean([value for scores in all_of for value in scores.box_ious]),
+            "ap50": _mean([scores.ap50 for scores in all_of if scores.ap50 is not None]),
             "per_category": {prompt: scores.to_json() for prompt, scores in self.categories.items()},
         }
 

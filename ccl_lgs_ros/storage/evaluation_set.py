@@ -8,6 +8,8 @@
     SET/absent.txt          optional: prompts that name nothing in the scene, one a line
     SET/objects.json        optional: {"objects": [{"id", "category", "kind", "centroid", "box": {"center", "size",
                             "quaternion_xyzw"}}]}, metres in the map's frame
+    SET/surface.ply         optional: points on the surfaces of the objects and on what is around them, each with the
+                            id of the object that it lies on, 0 for none
 
 A polygon's vertices count pixels from 0 at the centre of the first; a frame may name a `depth_file_path`, a 16-bit PNG
 of millimetres with the true depth.
@@ -27,6 +29,7 @@ from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.errors import EvaluationError
 from ccl_lgs_ros.geometry import rotation_from_quat
 from ccl_lgs_ros.storage.cameras import camera_convention, camera_of, frames_of, pose_of, read_json, read_text
+from ccl_lgs_ros.storage.labelled_points import LabelledPoints, read_labelled_points
 from ccl_lgs_ros.storage.polygons import mask_of_polygons
 
 SAME_SHAPE = 0.01  # relative difference of width over height at which an image is no resized version of another
@@ -62,6 +65,7 @@ class EvaluationSet:
     views: tuple[LabelledView, ...]
     absent: tuple[str, ...] = ()
     objects: tuple[ObjectTruth, ...] = ()
+    surface: LabelledPoints | None = None
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -89,7 +93,8 @@ def read_evaluation_set(path: Path | str) -> EvaluationSet:
     if missing:
         raise EvaluationError(f"{source} has no frame for the label {missing[0]}.json; add its pose")
     views = tuple(_view(root, transforms, frames[label.stem], label, convention) for label in labels)
-    return EvaluationSet(views=views, absent=_absent(root), objects=_objects(root))
+    surface = read_labelled_points(root / "surface.ply") if (root / "surface.ply").exists() else None
+    return EvaluationSet(views=views, absent=_absent(root), objects=_objects(root), surface=surface)
 
 
 def _view(

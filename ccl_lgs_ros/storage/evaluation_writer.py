@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.errors import EvaluationError
 from ccl_lgs_ros.geometry import OPTICAL_FROM_OPENGL, quat_from_rotation
 from ccl_lgs_ros.storage.evaluation_set import LabelledView, ObjectTruth
+from ccl_lgs_ros.storage.labelled_points import LabelledPoints, write_labelled_points
 from ccl_lgs_ros.storage.polygons import polygons_of_mask
 
 
@@ -27,7 +28,11 @@ class ViewToWrite:
 
 
 def write_evaluation_set(
-    path: Path | str, views: Iterable[ViewToWrite], absent: Iterable[str], objects: Iterable[ObjectTruth]
+    path: Path | str,
+    views: Iterable[ViewToWrite],
+    absent: Iterable[str],
+    objects: Iterable[ObjectTruth],
+    surface: LabelledPoints | None = None,
 ) -> None:
     """Write a new evaluation set.
 
@@ -44,6 +49,8 @@ def write_evaluation_set(
     _write_json(root / "transforms.json", content)
     (root / "absent.txt").write_text("".join(f"{prompt}\n" for prompt in absent), encoding="utf-8")
     _write_json(root / "objects.json", {"objects": [_object(item) for item in objects]})
+    if surface is not None:
+        write_labelled_points(root / "surface.ply", surface)
 
 
 def _write_view(root: Path, item: ViewToWrite) -> dict[str, Any]:
