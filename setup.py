@@ -56,7 +56,15 @@ setup(
     install_requires=(ROOT / "requirements.txt").read_text().split(),
     extras_require={
         "ros": ROS_RUNTIME + ROS_GENERATORS,
-        "test": ["colcon-common-extensions", "hypothesis", "playwright", "pytest", "pytest-timeout", "pytest-xdist"],
+        "test": [
+            "colcon-common-extensions",
+            "hypothesis",
+            "playwright",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "ros-jazzy-shape-msgs",
+        ],
         "lint": ["pyright", "ruff"],
         "bench": ["matplotlib"],
         "viewer": ["viser"],

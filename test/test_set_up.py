@@ -33,7 +33,7 @@ def prepared(set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, log: list[str]
         (set_up.ROOT / folder).mkdir()
     for name in ("setup.py", "requirements.txt", "constraints.txt", "CMakeLists.txt", "package.xml", "msg/A.msg"):
         (set_up.ROOT / name).write_text(name)
-    for step in ("install_packages", "patch_cmake_files", "build_tf2_msgs", "build_vision_msgs", "build_interfaces"):
+    for step in ("install_packages", "patch_cmake_files", "build_tf2_msgs", "build_stand_ins", "build_interfaces"):
         monkeypatch.setattr(set_up, step, lambda step=step: log.append(step))
     monkeypatch.setattr(set_up, "make_environment", lambda rebuild: set_up.VENV.mkdir(exist_ok=True))
 
