@@ -2,6 +2,7 @@
 """A text prompt put to a map, in the language that the map speaks."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,11 @@ from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
 from ccl_lgs_ros.protocols import Encoder
-from ccl_lgs_ros.query.answer import MapIndex, answer
+from ccl_lgs_ros.query.answer import MapIndex
+from ccl_lgs_ros.query.finding import MapFinder
+from ccl_lgs_ros.query.reading import MAX_WORDS as MAX_PROMPT_WORDS
+from ccl_lgs_ros.query.reading import as_one_name, read
+from ccl_lgs_ros.query.resolving import resolved
 from ccl_lgs_ros.query.surface import answer_seen
 from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.registry import names
@@ -29,7 +34,6 @@ ENCODER_OPTIONS = (
     "relevancy",
     "sharpness",
 )
-MAX_PROMPT_WORDS = 64  # a prompt names one thing; more is a mistake or an attack
 
 
 def create_encoder(semantic_map: SemanticMap, config: MapConfig) -> Encoder:
@@ -91,13 +95,20 @@ def query_map(
     index: MapIndex | None = None,
     views: ViewedFrom | None = None,
     near: NDArray[np.floating] | None = None,
+    seen_from: NDArray[np.float64] | None = None,
 ) -> Answer:
-    """The instances of what a text names; none when nothing looks enough like it.
+    """The instances of what a text asks for; none when nothing looks enough like it.
+
+    The text is read by the grammar of query/reading.py, unless query.grammar is off: "the largest mug on the table" is
+    found as mugs and tables that are so related, of which the largest is chosen. Answer.reading tells how it was read,
+    Answer.message what came of it, and Answer.prompt is what the encoder made of the thing asked for, the mug.
 
     Args:
         index: of this map, for one that is asked often; made anew if not given.
         views: the cameras that saw the map; with them instances tell their surface points and best views.
         near: [3] metres, world, to which these points are the nearest; None = the camera of the best view.
+        seen_from: [4, 4] world_from_viewer of whoever asks, axes of a camera, for "left" and "behind"; None = the best
+            view of what is asked for, where there are `views`, else the middle of the map.
 
     Raises:
         PromptError: if the text is empty or has more than MAX_PROMPT_WORDS words.
@@ -109,17 +120,20 @@ def query_map(
     if len(words) > MAX_PROMPT_WORDS:
         raise PromptError(f"the prompt has {len(words)} words; name one thing in at most {MAX_PROMPT_WORDS}")
     encoder = encoder or create_encoder(semantic_map, config)
-    prompt = encoder.understand(text)
     options = config.query
-    found = answer(
-        semantic_map,
-        prompt,
-        {name: encoder.relevancy(entry.codebook.entries, prompt) for name, entry in semantic_map.levels.items()},
+    reading = read(text) if options.grammar else as_one_name(text)
+    finder = MapFinder(
+        semantic_map=semantic_map,
+        encoder=encoder,
+        index=index or MapIndex(semantic_map),
         threshold=(options.threshold or encoder.threshold) if threshold is None else threshold,
-        max_instances=max_instances or options.max_instances,
         min_gaussians=options.min_gaussians,
         connect_distance=options.connect_distance,
         level=level or options.level,
-        index=index,
     )
+    most = max_instances or options.max_instances
+    if reading.is_plain:
+        found = replace(finder.find(reading.phrase.words, most), reading=reading)
+    else:
+        found = resolved(semantic_map, reading, finder, most, views, seen_from)
     return found if views is None else answer_seen(found, semantic_map.gaussians, views, near)

@@ -245,6 +245,7 @@ class QueryOptions:
     min_gaussians: int = option(15, "Gaussians under which a group is no instance.", low=1)
     connect_distance: float = option(0.0, "Metres that join Gaussians to one instance; 0 = from the map.", low=0)
     level: str = option("auto", "Mask level; auto = best evidence.", choices=("auto", "wp", "sp"))
+    grammar: bool = option(True, "Read relations, choices and parts in a prompt; off = every prompt is one name.")
     view: str = option(
         "votes",
         "What answers are seen by in images: votes = the Gaussians of the instances; field = the distilled field.",

@@ -84,7 +84,7 @@ def answer(
     names = [name for name in COARSE_FIRST if name in semantic_map.levels and level in ("auto", name)]
     if not prompt.is_understood or not names:
         best_level = names[0] if names else ""
-        return _answer(semantic_map, prompt, (), 0.0, threshold, best_level)
+        return answered(semantic_map, prompt, (), 0.0, threshold, best_level)
     index = index or MapIndex(semantic_map)
     up = np.asarray(semantic_map.map_up, dtype=np.float64)
     evidence: dict[str, _LevelEvidence] = {}
@@ -105,7 +105,7 @@ def answer(
     groups = chosen.groups[:max_instances]
     instances = instances_of(chosen.found, groups, best_level, semantic_map.levels[best_level], up)
     best_score = max(e.best_score for e in evidence.values()) if not instances else chosen.best_score
-    return _answer(semantic_map, prompt, instances, best_score, threshold, best_level)
+    return answered(semantic_map, prompt, instances, best_score, threshold, best_level)
 
 
 def _level_evidence(
@@ -143,7 +143,7 @@ def _best_level(evidence: Mapping[str, _LevelEvidence]) -> str:
     return ties[0]
 
 
-def _answer(
+def answered(
     semantic_map: SemanticMap,
     prompt: Prompt,
     instances: tuple[Instance, ...],
@@ -151,6 +151,7 @@ def _answer(
     threshold: float,
     level: str,
 ) -> Answer:
+    """What was found, with what is said about it."""
     return Answer(
         prompt=prompt,
         instances=instances,

@@ -49,6 +49,7 @@ from ccl_lgs_ros.query.words import (
 )
 
 MAX_WORDS = 64  # a request names one thing; more is a mistake or an attack
+SIDE_NAMES = {" ".join(way[2:]) for way in SIDES if way[1] == "the"}
 OWNER = re.compile("(.+?)['\u2019]s?")
 MEASURES = {way: meaning for way, meaning in CHOICES.items() if meaning in MEASURED_FROM}
 
@@ -130,6 +131,8 @@ def _related(head: Words, relation: str, rest: Words, choice: _Choice) -> Phrase
         raise UnreadableError(f'"{relation} {rest[0].text}" is about whoever asks, whom only nearest and farthest know')
     anchors = _both(rest) if relation == "between" else (_phrase(rest),)
     name, first = _name(head), anchors[0]
+    if first.words.casefold() in SIDE_NAMES:
+        raise UnreadableError(f'"{first.words}" is not the name of a thing')
     if relation == "in" and first.words.casefold() in PLACES and not (first.choice or first.whole):
         relation, anchors = first.relation, first.anchors  # all that is asked for is there
     return Phrase(words=name, choice=choice.name, rank=choice.rank, relation=relation, anchors=anchors)

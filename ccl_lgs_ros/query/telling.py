@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ccl_lgs_ros.answers import Phrase
 from ccl_lgs_ros.query.wording import ORDINALS
 
+_Writes = Callable[[str], str]
 NUMERALS = {rank: word for word, rank in ORDINALS.items() if word.isalpha()}
 
 
@@ -23,22 +24,32 @@ def text_of(phrase: Phrase) -> str:
     return _written(phrase, str, str)
 
 
+def told_place(phrase: Phrase) -> str:
+    """Where the thing of a phrase is, for people: 'on the "table"'; '' where nothing is said."""
+    return _tail(phrase, quoted, "({})".format)
+
+
 def quoted(name: str) -> str:
     """A name in quotes."""
     return f'"{name}"'
 
 
-def _written(phrase: Phrase, name: Callable[[str], str], inner: Callable[[str], str]) -> str:
+def _written(phrase: Phrase, name: _Writes, inner: _Writes) -> str:
     """The phrase, with its names and the phrases inside it as two functions write them."""
+    choice = f"{NUMERALS[phrase.rank]} {phrase.choice}" if phrase.rank > 1 else phrase.choice
+    return " ".join(part for part in ("the", choice, name(phrase.words), _tail(phrase, name, inner)) if part)
+
+
+def _tail(phrase: Phrase, name: _Writes, inner: _Writes) -> str:
+    """What comes after the name."""
 
     def within(other: Phrase) -> str:
         text = _written(other, name, inner)
         return inner(text) if other.anchors or other.whole else text
 
-    choice = f"{NUMERALS[phrase.rank]} {phrase.choice}" if phrase.rank > 1 else phrase.choice
-    said = " ".join(part for part in ("the", choice, name(phrase.words)) if part)
     if phrase.whole:
-        return f"{said} of {within(phrase.whole)}"
+        return f"of {within(phrase.whole)}"
     if phrase.anchors:
-        return f"{said} {phrase.relation or 'to'} {' and '.join(within(anchor) for anchor in phrase.anchors)}"
-    return said
+        relation = phrase.relation or ("from" if phrase.choice == "farthest" else "to")
+        return f"{relation} {' and '.join(within(anchor) for anchor in phrase.anchors)}"
+    return ""

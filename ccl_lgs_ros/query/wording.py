@@ -24,8 +24,8 @@ RELATIONS = _spelled(
         "next to": "next to, beside, by, alongside, adjacent to",
         "near": "near, near to, close to, nearby",
         "between": "between, in between",
-        "left of": "left of, to the left of, on the left of, on the left side of, to the left side of",
-        "right of": "right of, to the right of, on the right of, on the right side of, to the right side of",
+        "left of": "left of, to the left of, on the left of, on left of, on the left side of",
+        "right of": "right of, to the right of, on the right of, on right of, on the right side of",
         "in front of": "in front of, in the front of",
         "behind": "behind, in back of, in the back of",
         "against": "against, touching",
@@ -48,8 +48,8 @@ CHOICES = _spelled(
 # These choose from behind a name: "the second box from the left", "the chair on the right".
 SIDES = _spelled(
     {
-        "leftmost": "from the left, from left, on the left, to the left, on the left side",
-        "rightmost": "from the right, from right, on the right, to the right, on the right side",
+        "leftmost": "from the left, from left, on the left, on left, to the left, on the left side",
+        "rightmost": "from the right, from right, on the right, on right, to the right, on the right side",
         "highest": "from the top, at the top",
         "lowest": "from the bottom, at the bottom",
         "nearest": "from the front",

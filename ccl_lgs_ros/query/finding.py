@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What names mean in a map: the encoder is asked for each, and the map answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ccl_lgs_ros.answers import Answer, Instance
+from ccl_lgs_ros.protocols import Encoder
+from ccl_lgs_ros.query.answer import COARSE_FIRST, MapIndex, answer, answered
+from ccl_lgs_ros.query.parts import parts_of
+from ccl_lgs_ros.structures import SemanticMap
+
+PART_LEVEL = "sp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MapFinder:
+    """Finds things and parts of things by name, with the settings of one question."""
+
+    semantic_map: SemanticMap
+    encoder: Encoder
+    index: MapIndex
+    threshold: float
+    min_gaussians: int
+    connect_distance: float
+    level: str  # "auto", or the name of a level
+
+    def find(self, name: str, most: int) -> Answer:
+        """The things of that name."""
+        prompt = self.encoder.understand(name)
+        levels = self.semantic_map.levels
+        return answer(
+            self.semantic_map,
+            prompt,
+            {level: self.encoder.relevancy(levels[level].codebook.entries, prompt) for level in levels},
+            threshold=self.threshold,
+            max_instances=most,
+            min_gaussians=self.min_gaussians,
+            connect_distance=self.connect_distance,
+            level=self.level,
+            index=self.index,
+        )
+
+    def find_parts(self, name: str, wholes: Sequence[Instance]) -> Answer:
+        """The parts of that name that some things have, at the level of parts."""
+        prompt = self.encoder.understand(name)
+        levels = self.semantic_map.levels
+        level = next((each for each in (PART_LEVEL, *COARSE_FIRST) if each in levels), "")
+        parts, score = (), 0.0
+        if wholes and prompt.is_understood and level:
+            parts, score = parts_of(
+                self.semantic_map,
+                level,
+                self.encoder.relevancy(levels[level].codebook.entries, prompt),
+                wholes,
+                self.index[level],
+                threshold=self.threshold,
+                min_gaussians=self.min_gaussians,
+                connect_distance=self.connect_distance,
+            )
+        return answered(self.semantic_map, prompt, parts, score, self.threshold, level)
