@@ -20,6 +20,8 @@ from ccl_lgs_ros.navigation.occupancy import floor_height, occupancy
 from ccl_lgs_ros.navigation.robot import Robot, outline_from_text
 from ccl_lgs_ros.structures import SemanticMap
 
+NARROW = 0.15  # metres; a gap is no wider than the robot, and no wider than twice this
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,8 +55,9 @@ def surroundings(semantic_map: SemanticMap, config: MapConfig) -> Surroundings:
     columns = columns_of(
         semantic_map.gaussians, up, floor, resolution=options.resolution, min_height=options.min_height
     )
-    grid = occupancy(columns, options.robot_height)
-    space = free_space(grid, robot_of(config))
+    robot = robot_of(config)
+    grid = occupancy(columns, options.robot_height, min(robot.inner_radius, NARROW))
+    space = free_space(grid, robot)
     return Surroundings(grid=grid, columns=columns, space=space, floor=floor, is_floor_seen=is_seen)
 
 

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.geometry import invert_rigid, level_axes, rigid, transform_points
@@ -13,9 +14,11 @@ from ccl_lgs_ros.structures import Gaussians
 SLICE = 0.05  # metres
 NUM_SLICES = 64  # of a column, the bits of its word: 3 m and more
 MIN_OPACITY = 0.3  # a Gaussian under it is haze
-REACH = 1.4  # standard deviations at which one of the usual opacity fades to MIN_OPACITY
+REACH = 1.0  # standard deviations: more makes walls thick, less leaves holes in floors seen from afar
 MAX_REACH = 0.25  # metres; what is larger is background
+LEVEL = 0.7  # cosine between up and the normal of what lies flat
 MAX_CELLS = 64_000_000
+BLOCK = 500_000  # Gaussians that are sampled at once; bounds memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,23 +52,23 @@ def columns_of(
         ValueError: if there would be too many cells.
     """
     axes = level_axes(up)
-    points = _samples(gaussians, resolution) @ axes.T.astype(np.float32)
-    slot = slices_of(points[:, 2] - np.float32(floor), min_height)
-    points, slot = points[(slot >= 0) & (slot < NUM_SLICES), :2], slot[(slot >= 0) & (slot < NUM_SLICES)]
-    cell = np.floor(points / np.float32(resolution)).astype(np.int64)
-    low = cell.min(0) if len(cell) else np.zeros(2, np.int64)
-    columns, rows = (cell.max(0) - low + 1).tolist() if len(cell) else (0, 0)
+    places = gaussians.means.numpy(force=True) @ axes.T.astype(np.float32)
+    places[:, 2] -= np.float32(floor)
+    is_near = (places[:, 2] > -min_height - MAX_REACH) & (places[:, 2] < min_height + NUM_SLICES * SLICE)
+    kept = np.flatnonzero(is_near & (gaussians.opacities.numpy(force=True) >= MIN_OPACITY))
+    low, high = _extent(places[kept, :2], resolution)
+    columns, rows = (high - low).tolist()
     if rows * columns > MAX_CELLS:
         raise ValueError(f"a grid of {rows} x {columns} cells is too large; choose a coarser resolution")
     bits = np.zeros(rows * columns, np.uint64)
-    np.bitwise_or.at(
-        bits, (cell[:, 1] - low[1]) * columns + cell[:, 0] - low[0], np.uint64(1) << slot.astype(np.uint64)
-    )
-    origin = np.array([*(low * resolution), floor]) @ axes
+    for block in np.array_split(kept, len(kept) // BLOCK + 1):
+        points, slot = _samples(gaussians.select(torch.from_numpy(block)), places[block], axes, resolution, min_height)
+        cell = np.floor(points[:, :2] / np.float32(resolution)).astype(np.int64) - low
+        np.bitwise_or.at(bits, cell[:, 1] * columns + cell[:, 0], np.uint64(1) << slot)
     return Columns(
         bits=bits.reshape(rows, columns),
         resolution=resolution,
-        world_from_grid=rigid(axes.T, origin),
+        world_from_grid=rigid(axes.T, np.array([*(low * resolution), floor]) @ axes),
         min_height=min_height,
     )
 
@@ -87,21 +90,43 @@ def axes_of(gaussians: Gaussians) -> NDArray[np.float32]:
     return np.array(rows).transpose(2, 0, 1)
 
 
-def _samples(gaussians: Gaussians, spacing: float) -> NDArray[np.float32]:
-    """[n, 3] points spread over the two larger axes of each opaque Gaussian, no further apart than a spacing."""
-    gaussians = gaussians.select(gaussians.opacities >= MIN_OPACITY)
+def _extent(places: NDArray[np.floating], resolution: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first cell [2] (x, y) that Gaussians at places [n, 2] may reach, and the first behind the last."""
+    if not len(places):
+        return np.zeros(2, np.int64), np.zeros(2, np.int64)
+    low = np.floor((places.min(0) - MAX_REACH) / resolution).astype(np.int64)
+    return low, np.ceil((places.max(0) + MAX_REACH) / resolution).astype(np.int64) + 1
+
+
+def _samples(
+    gaussians: Gaussians,
+    places: NDArray[np.floating],
+    axes: NDArray[np.float64],
+    resolution: float,
+    min_height: float,
+) -> tuple[NDArray[np.floating], NDArray[np.uint64]]:
+    """Points [n, 3] spread over the two larger axes of Gaussians at places [N, 3] over the floor, and their slices [n].
+
+    What lies flat on the floor is all floor, also where it is tilted a little.
+    """
     scales = gaussians.scales.numpy(force=True)
-    means = gaussians.means.numpy(force=True)
-    reach = np.minimum(REACH * scales, MAX_REACH)
-    count = np.ceil(2 * reach / spacing).astype(np.int64)
-    np.put_along_axis(count, scales.argmin(1)[:, None], 1, axis=1)
-    count = np.maximum(count, 1)
-    total = count.prod(1)
+    order = np.argsort(scales, axis=1)
+    turned = np.einsum("ij,njk->nik", axes.astype(np.float32), axes_of(gaussians))
+    normal, middle, long = (np.take_along_axis(turned, order[:, None, i : i + 1], 2)[..., 0] for i in range(3))
+    reach = np.minimum(REACH * np.take_along_axis(scales, order, 1), MAX_REACH)
+    spacing = min(resolution, SLICE)
+    across, along = np.maximum(np.ceil(2 * reach[:, 1:] / spacing).astype(np.int64), 1).T
+    total = across * along
     owner = np.repeat(np.arange(len(total)), total)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(total) - total, total)
-    place = np.empty((len(owner), 3), np.float32)
-    for axis in range(3):
-        n = count[owner, axis]
-        place[:, axis] = ((2 * (number % n) + 1) / n - 1) * reach[owner, axis]
-        number //= n
-    return means[owner] + np.einsum("nij,nj->ni", axes_of(gaussians)[owner], place)
+    points = places[owner]
+    for place, count, end in (
+        (number % along[owner], along, long * reach[:, 2:]),
+        (number // along[owner], across, middle * reach[:, 1:2]),
+    ):
+        points += ((2 * place + 1) / count[owner] - 1).astype(np.float32)[:, None] * end[owner]
+    slot = slices_of(points[:, 2], min_height)
+    is_flat = (np.abs(places[:, 2]) < min_height) & (np.abs(normal[:, 2]) > LEVEL)
+    slot[is_flat[owner]] = 0
+    is_held = (slot >= 0) & (slot < NUM_SLICES)
+    return points[is_held], slot[is_held].astype(np.uint64)
