@@ -16,6 +16,7 @@ from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.evaluation.metrics import Mask
 from ccl_lgs_ros.field_view import field_relevancies, field_view
+from ccl_lgs_ros.pictures import Image, rendered_color
 from ccl_lgs_ros.query.answer import MapIndex
 from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
@@ -54,6 +55,12 @@ class MapSubject:
             return [(mask.numpy(force=True), relevancy.numpy(force=True)) for mask, relevancy in decoded]
         views = answer_views(self._map, answers, self._encoder, self._rasterizer, camera, world_from_camera)
         return [(mask.numpy(force=True), relevancy.numpy(force=True)) for mask, relevancy in views]
+
+    def picture(self, camera: Camera, world_from_camera: NDArray[np.float64]) -> Image:
+        """The colours [H, W, 3] of the map from a camera."""
+        with torch.no_grad():
+            view = self._rasterizer.render(self._map.gaussians, camera, world_from_camera)
+        return rendered_color(view.color.numpy(force=True))
 
     def silhouette(
         self, answer: Answer, camera: Camera, world_from_camera: NDArray[np.float64]

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from ccl_lgs_ros import scoring_pictures
 from ccl_lgs_ros.config import MapConfig, updated
-from ccl_lgs_ros.errors import EncoderMismatchError, EvaluationError
+from ccl_lgs_ros.errors import EncoderMismatchError, EvaluationError, MapError
 from ccl_lgs_ros.geometry import transform_points
 from ccl_lgs_ros.perception.builtin_encoder import BuiltinEncoder
 from ccl_lgs_ros.scenes import LABELS, make_scene
 from ccl_lgs_ros.scoring import Scores, evaluate_bag, evaluate_map
+from ccl_lgs_ros.scoring_pictures import TRUTH_COLOUR
+from ccl_lgs_ros.storage.evaluation_set import read_evaluation_set
 from ccl_lgs_ros.structures import NONE, Codebook, Gaussians, SemanticLevel, SemanticMap
 from ccl_lgs_ros.synthetic.colours import FAMILIES
 from ccl_lgs_ros.synthetic.scene import Scene, make_room_scene
@@ -185,3 +189,23 @@ def test_labels_of_a_real_recording_are_read_at_every_stamp(shared_data: Path) -
     assert len(views) == 15
     assert all(30_000 < view.masks["light blue box"].sum() < 45_000 for view in views)
     assert all(view.depth is not None for view in views)
+
+
+def test_pictures_show_the_worst_first_and_the_answer_beside_the_truth(
+    true_map: SemanticMap, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring_pictures, "MOST_PICTURES", 4)
+    scores = evaluate_map(true_map, directory / "eval", CONFIG, pictures=tmp_path / "scored")
+    names = sorted(path.name for path in (tmp_path / "scored").iterdir())
+    assert names.pop() == "index.jpg" and len(names) == 4
+    worst = sorted(scores.units, key=lambda unit: unit.iou)[:4]
+    assert [f"iou_{unit.iou:.2f}" in name for unit, name in zip(worst, names, strict=True)] == [True] * 4
+    shown = cv2.cvtColor(cv2.imread(str(tmp_path / "scored" / names[0])), cv2.COLOR_BGR2RGB)
+    unit, truth = worst[0], read_evaluation_set(directory / "eval")
+    photo, mask = shown[-480:], truth.views[unit.view].masks[unit.prompt]
+    outline = np.abs(photo.astype(int) - TRUTH_COLOUR).sum(axis=-1) < 120  # JPEG blurs it
+    inside = cv2.resize(mask.astype(np.uint8), (640, 480), interpolation=cv2.INTER_NEAREST)
+    border = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((7, 7), np.uint8)).astype(bool)
+    assert outline.sum() > 20 and (outline & border).sum() > 0.8 * outline.sum()
+    with pytest.raises(MapError, match="holds other things"):
+        evaluate_map(true_map, directory / "eval", CONFIG, pictures=tmp_path / "scored")

@@ -26,6 +26,7 @@ EXAMPLES = """\
 examples:
   ccl-lgs evaluate map room/eval
   ccl-lgs evaluate map room/eval --json
+  ccl-lgs evaluate map room/eval --pictures scored                  what was found beside the truth, worst first
   ccl-lgs evaluate map --bag shelf --label-topic /ground_truth/segm --label 132="light blue box"
   ccl-lgs evaluate maps --protocol lerf-ovs --data lerf_ovs         maps/figurines, maps/ramen, ...
   ccl-lgs evaluate map --protocol lerf-3d --data lerf_ovs --scene ramen
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=int, choices=(19, 15, 10), default=19, help="scannet: how many classes")
     parser.add_argument("--aligned", action="store_true", help="scannet: maps are in the axis-aligned frame")
     parser.add_argument("--threshold", type=float, help="relevancy above which a thing is an answer (fixed, lerf-3d)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="fixed: draw answers beside the truth here")
     parser.add_argument("--json", action="store_true", help="print the scores for programs")
     add_config_arguments(parser)
 
@@ -63,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     with ProgressBars() as progress:
         scores = (_by_fixed_threshold if arguments.protocol == "fixed" else _by_peers)(arguments, progress)
     print(json.dumps(scores.to_json()) if arguments.json else scores)
+    if arguments.pictures is not None and not arguments.json:
+        print(f"pictures, worst first: {arguments.pictures / 'index.jpg'}")
     return 0
 
 
@@ -74,6 +78,8 @@ def _check_sources(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--data needs --protocol, one of {', '.join(PROTOCOLS[1:])}")
         if (arguments.set is None) == (arguments.bag is None):
             raise ConfigError("give either an evaluation set or --bag with --label-topic and --label")
+    elif arguments.pictures is not None:
+        raise ConfigError("--pictures shows what the fixed threshold finds; leave --protocol out")
     elif arguments.bag is not None or (arguments.set is None) == (arguments.data is None):
         raise ConfigError(f"--protocol {arguments.protocol} needs the folder of the data set: give it with --data DIR")
 
@@ -86,9 +92,16 @@ def _by_fixed_threshold(arguments: argparse.Namespace, progress: ProgressBars):
     config = updated_query(config_of(arguments), threshold=arguments.threshold)
     semantic_map = load(MapDirectory.open(arguments.map))
     if arguments.bag is None:
-        return evaluate_map(semantic_map, arguments.set, config, progress=progress)
-    labels = _labels(arguments.label)
-    return evaluate_bag(semantic_map, arguments.bag, arguments.label_topic, labels, config, progress=progress)
+        return evaluate_map(semantic_map, arguments.set, config, pictures=arguments.pictures, progress=progress)
+    return evaluate_bag(
+        semantic_map,
+        arguments.bag,
+        arguments.label_topic,
+        _labels(arguments.label),
+        config,
+        pictures=arguments.pictures,
+        progress=progress,
+    )
 
 
 def _by_peers(arguments: argparse.Namespace, progress: ProgressBars):

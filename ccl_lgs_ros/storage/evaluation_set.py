@@ -45,6 +45,7 @@ class LabelledView:
     masks: Mapping[str, NDArray[np.bool_]]  # by category, [H, W]
     boxes: Mapping[str, NDArray[np.float64]]  # by category, [n, 4] left, top, right, bottom of each polygon, pixels
     depth: NDArray[np.float32] | None = None  # [H, W] metres, NaN unknown
+    image_path: Path | None = None  # the photo, where there is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,6 +125,7 @@ def _view(
         masks=masks,
         boxes=boxes,
         depth=_depth(root, frame, camera),
+        image_path=image if (image := root / str(frame["file_path"])).is_file() else None,
     )
 
 
