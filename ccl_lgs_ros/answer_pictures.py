@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.answer_views import answer_view, answer_views
 from ccl_lgs_ros.answers import Answer, Instance
-from ccl_lgs_ros.asking import create_encoder
+from ccl_lgs_ros.asking import create_encoder, query_map
 from ccl_lgs_ros.backends import configured_part
-from ccl_lgs_ros.boxes_in_pictures import DrawnBox, with_boxes
+from ccl_lgs_ros.boxes_in_pictures import BOX_COLOUR, DrawnBox, with_boxes
 from ccl_lgs_ros.camera import Keyframe
-from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.lettering import Colour
 from ccl_lgs_ros.pictures import (
     FAINT,
     TEXT,
@@ -30,6 +31,7 @@ from ccl_lgs_ros.pictures import (
     with_mask,
 )
 from ccl_lgs_ros.protocols import Encoder, KeyframeSource, Rasterizer
+from ccl_lgs_ros.showing import asked_text
 from ccl_lgs_ros.structures import SemanticMap
 
 VIEWS_TRIED = 24  # keyframes, evenly spread, among which the view is looked for where the answer names none
@@ -37,9 +39,11 @@ TRIED_WIDTH = 160  # pixels; enough to see which view shows most
 NEARLY = 0.8  # of the best score; what has more relevancy is what came nearest, where nothing was found
 MOST_VIEWS = 4  # on one sheet
 MOST_LISTED = 8  # instances, a line each
+MOST_ANCHORS = 3  # of one name
 SHOWN_WIDTHS = (640, 480, 400, 400)  # of each panel, by the number of views
 NAME_LENGTH = 24  # letters; a longer name is written above, and only the number at the box
 LEAST_SEEN = 0.001  # share of a picture; an instance that shows less of itself there is not marked
+ANCHOR_COLOUR = (90, 215, 255)
 NEAREST_COLOUR = (235, 235, 235)
 
 
@@ -49,6 +53,7 @@ class _Shown:
 
     semantic_map: SemanticMap
     found: Answer
+    anchors: Sequence[tuple[str, Instance]]  # what the answer was found by, with its name
     encoder: Encoder
     rasterizer: Rasterizer
 
@@ -62,12 +67,9 @@ def best_view_picture(semantic_map: SemanticMap, found: Answer, keyframes: Keyfr
     if not len(keyframes):
         raise MapError("the map holds no keyframes, so there is no view to show; map the recording again")
     rasterizer, _ = configured_part("rasterizer", config)
-    shown = _Shown(
-        semantic_map=semantic_map,
-        found=found,
-        encoder=create_encoder(semantic_map, config),
-        rasterizer=rasterizer,
-    )
+    encoder = create_encoder(semantic_map, config)
+    anchors = _anchors(semantic_map, found, config, encoder)
+    shown = _Shown(semantic_map=semantic_map, found=found, anchors=anchors, encoder=encoder, rasterizer=rasterizer)
     places = _views_of(found.instances, keyframes) or [_most_relevant_view(shown, keyframes)]
     width = SHOWN_WIDTHS[len(places) - 1]
     rows = [_row(shown, keyframes[place], width) for place in places]
@@ -89,9 +91,9 @@ def write_picture(path: Path, image: Image) -> None:
 
 def _titled(found: Answer, sheet: Image, num_views: int) -> Image:
     """The sheet under what was asked, how it was understood and what came of it, and over a line per instance."""
-    reading = found.reading.sentence if found.reading is not None else ""
-    heading = "\n".join(line for line in (reading, found.message) if line)
-    sheet = captioned(captioned(sheet, heading, TEXT, FAINT), f'"{found.prompt.text}"', TEXT + 8)
+    doubt = found.reading.sentence if found.reading is not None and found.reading.is_doubtful else ""
+    heading = "\n".join(line for line in (found.message, doubt) if line)
+    sheet = captioned(captioned(sheet, heading, TEXT, FAINT), f'"{asked_text(found)}"', TEXT + 8)
     lines = [_line(item) for item in found.instances[:MOST_LISTED]]
     left_out = len(found.instances) - MOST_LISTED
     lines += [f"and {left_out} more"] if left_out > 0 else []
@@ -109,14 +111,16 @@ def _row(shown: _Shown, keyframe: Keyframe, width: int) -> Image:
     found, pose = shown.found, keyframe.world_from_camera
     photo = resized(keyframe.image, width)
     camera = keyframe.camera.resized(width, photo.shape[0])
-    alone = [replace(found, instances=(item,)) for item in found.instances]
+    alone = [replace(found, instances=(item,)) for item in [*found.instances, *(item for _, item in shown.anchors)]]
     views = answer_views(shown.semantic_map, [found, *alone], shown.encoder, shown.rasterizer, camera, pose)
     (mask, relevancy), *of_each = [(mask.numpy(force=True), warmth.numpy(force=True)) for mask, warmth in views]
     rendering = shown.rasterizer.render(shown.semantic_map.gaussians, camera, pose)
     warm = heat(relevancy, rendered_color(rendering.color.numpy(force=True)))
     what = f"photo, keyframe {keyframe.id}"
     if found.instances:
-        boxes = [_drawn_box(found, item, mask) for item, (mask, _) in zip(found.instances, of_each, strict=True)]
+        drawn = [(item, _label(found, item), BOX_COLOUR) for item in found.instances]
+        drawn += [(item, name, ANCHOR_COLOUR) for name, item in shown.anchors]
+        boxes = [_drawn_box(*which, mask) for which, (mask, _) in zip(drawn, of_each, strict=True)]
         marked = with_boxes(with_mask(photo, mask), [box for box in boxes if box is not None], camera, pose)
     else:
         marked = _with_nearest(photo, relevancy, found)
@@ -129,12 +133,27 @@ def _row(shown: _Shown, keyframe: Keyframe, width: int) -> Image:
     )
 
 
-def _drawn_box(found: Answer, item: Instance, mask: NDArray[np.bool_]) -> DrawnBox | None:
+def _drawn_box(item: Instance, label: str, colour: Colour, mask: NDArray[np.bool_]) -> DrawnBox | None:
     """The box of an instance with a label above what can be seen of it; None where that is next to nothing."""
     if mask.sum() < LEAST_SEEN * mask.size:
         return None
     rows, columns = np.nonzero(mask)
-    return DrawnBox(item.box, _label(found, item), at=(float(columns.mean()), float(rows.min())))
+    return DrawnBox(item.box, label, colour, at=(float(columns.mean()), float(rows.min())))
+
+
+def _anchors(
+    semantic_map: SemanticMap, found: Answer, config: MapConfig, encoder: Encoder
+) -> list[tuple[str, Instance]]:
+    """What a request relates its things to, or takes them for parts of: the things of these names, a few of each."""
+    if found.reading is None or found.reading.is_plain or not found.instances:
+        return []
+    phrase, plain = found.reading.phrase, updated(config, {"query.grammar": False})
+    named = [anchor.words for anchor in (*phrase.anchors, *([phrase.whole] if phrase.whole else []))]
+    answers = {
+        words: query_map(semantic_map, words, plain, encoder, max_instances=MOST_ANCHORS)
+        for words in dict.fromkeys(named)
+    }
+    return [(words, item) for words, answer in answers.items() for item in answer.instances]
 
 
 def _with_nearest(photo: Image, relevancy: NDArray[np.floating], found: Answer) -> Image:

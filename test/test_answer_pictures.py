@@ -12,7 +12,7 @@ import torch
 from mini_scene import map_of
 from test_pictures import count_of
 
-from ccl_lgs_ros.answer_pictures import NEAREST_COLOUR, best_view_picture, write_picture
+from ccl_lgs_ros.answer_pictures import ANCHOR_COLOUR, NEAREST_COLOUR, best_view_picture, write_picture
 from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.backends import configured_part
@@ -94,7 +94,9 @@ def test_heat_is_warm_at_the_thing_and_the_legend_stands_beside_it() -> None:
     assert there[0] > there[2] + 60  # red is relevant
     assert np.ptp(other) < 40  # what is not stays grey
     assert shown.shape[1] == 640 + 4 + 640 + 4 + 88
-    assert np.ptp(shown[-FOOTER - 480 : -FOOTER, -88 + 10 : -88 + 24].reshape(-1, 3), axis=0).min() > 80  # all its colours
+    assert (
+        np.ptp(shown[-FOOTER - 480 : -FOOTER, -88 + 10 : -88 + 24].reshape(-1, 3), axis=0).min() > 80
+    )  # all its colours
 
 
 def test_things_in_different_views_are_shown_in_a_row_each() -> None:
@@ -144,3 +146,15 @@ def test_a_picture_is_written_as_it_is_and_under_a_name_that_says_how(tmp_path: 
     assert (cv2.imread(str(tmp_path / "new" / "red.png"))[0, 0] == (0, 0, 200)).all()
     with pytest.raises(MapError, match=r"\.png or \.jpg"):
         write_picture(tmp_path / "red.txt", image)
+
+
+def test_what_a_thing_was_found_by_has_a_box_of_another_colour() -> None:
+    semantic_map, keyframes = scene()
+    found = query_map(semantic_map, "red left of blue", CONFIG, seen_from=keyframes[1].world_from_camera)
+    assert len(found.instances) == 1
+    shown = picture_of(replace(found, instances=(replace(found.instances[0], keyframe_ids=(1,)),)))
+    photo = shown[-FOOTER - 480 : -FOOTER, :640]
+    for colour, side in ((BOX_COLOUR, -1.0), (ANCHOR_COLOUR, 1.0)):
+        columns = np.nonzero((photo == colour).all(axis=-1))[1]
+        assert len(columns) > 50 and abs(np.median(columns) - 640 * (32 + 50 * side / 2.5) / 64) < 60
+    assert count_of(photo[:, 330:], MASK_COLOUR) == 0
