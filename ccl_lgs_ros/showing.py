@@ -11,7 +11,9 @@ from ccl_lgs_ros.geometry import quat_from_rotation
 
 def answer_text(found: Answer) -> str:
     """A short table."""
-    lines = [f'"{found.prompt.text}": {found.message}']
+    lines = [f'"{asked_text(found)}": {found.message}']
+    if found.reading and found.reading.is_doubtful:
+        lines.append(found.reading.sentence)
     if found.instances:
         lines.append(f"{'id':>5} {'score':>6}  {'centroid x y z (m)':<24} {'size (m)':<18} {'Gaussians':>9}")
     for item in found.instances:
@@ -21,12 +23,19 @@ def answer_text(found: Answer) -> str:
     return "\n".join(lines)
 
 
+def asked_text(found: Answer) -> str:
+    """What was asked, as it was written."""
+    return found.reading.text if found.reading else found.prompt.text
+
+
 def answer_json(found: Answer) -> dict[str, Any]:
     """The same for programs."""
     return {
         "success": True,
         "message": found.message,
-        "prompt": found.prompt.text,
+        "prompt": asked_text(found),
+        "understood": found.reading.sentence if found.reading else "",
+        "is_plain": found.reading is None or found.reading.is_plain,
         "unknown_words": list(found.prompt.unknown_words),
         "best_score": round(float(found.best_score), 4),
         "threshold": found.threshold,

@@ -106,9 +106,9 @@ def _with_tail(head: Words, tail: Words, choice: _Choice) -> Phrase | None:
     measured, measured_length = begins(tail, MEASURES)
     if tail[0].plain == "of" and _is_part(head):
         return Phrase(words=_name(head), choice=choice.name, rank=choice.rank, whole=_phrase(_needed(tail, 1)))
-    if side_length > length:
+    rest = tail[side_length:]
+    if side_length > length and (not rest or begins(rest, RELATIONS)[0]):  # else "on the left shelf"
         head, choice = _chosen(head, choice, side)
-        rest = tail[side_length:]
         return _with_tail(head, rest, choice) if rest else _plain(head, choice)
     if length:
         return _related(without_links(head), relation, _needed(tail, length), choice)

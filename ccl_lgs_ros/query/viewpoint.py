@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ccl_lgs_ros.geometry import level_axes
+from ccl_lgs_ros.geometry import level_axes, rigid
 from ccl_lgs_ros.query.placed import Placed
 from ccl_lgs_ros.query.viewed_from import ViewedFrom
 
@@ -68,6 +68,17 @@ def where_from(
         return Viewpoint(position=stand, forward=forward, said="as seen from the middle of the map")
 
     return where
+
+
+def standing_at(position: NDArray[np.floating], yaw: float, up: NDArray[np.floating]) -> NDArray[np.float64]:
+    """world_from_viewer [4, 4], axes of a camera, of who stands at [3] metres and looks ahead.
+
+    Args:
+        yaw: radians from the first to the second direction of `level_axes(up)`: from x to y where z is up.
+    """
+    x, y, z = level_axes(up)
+    forward, right = np.cos(yaw) * x + np.sin(yaw) * y, np.sin(yaw) * x - np.cos(yaw) * y
+    return rigid(np.stack([right, -z, forward], axis=1), position)
 
 
 def _viewer(level: NDArray[np.float64], world_from_viewer: NDArray[np.float64], said: str) -> Viewpoint:

@@ -70,7 +70,7 @@ def is_inside_name(words: Words, place: int) -> bool:
         for start in range(max(0, place - len(name) + 1), place + 1):
             end = start + len(name)
             if tuple(word.plain for word in words[start:end]) == name:
-                return end == len(words) or words[end].plain not in ARTICLES
+                return end == len(words) or words[end].plain not in ARTICLES - LINKS
     return False
 
 
