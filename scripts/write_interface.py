@@ -49,10 +49,17 @@ MEANINGS = {
     "gaussian_cloud": "centres of the Gaussians with their colours, thinned to viz_max_points",
     "keyframe_markers": "the cameras of the keyframes, for RViz",
     "keyframe_path": "poses of the keyframes",
+    "costmap": "where a planner can go, set by `costmap_topic`: poses to drive to respect it",
     "label_info": "the names of the vocabulary and their numbers",
+    "occupancy": "where the robot can drive, as far as the map knows: with publish_occupancy, for each version",
+    "planning_scene": "the things of `collision_prompts` for MoveIt, as boxes; where moveit_msgs is installed",
     "preview": "the map as drawn from the newest keyframe",
+    "query/approach_poses": "where to drive to for the best thing of the last answer, best first; empty = nowhere",
     "query/detections": "the things of the last answer as 3D detections; where vision_msgs is installed",
-    "query/markers": "boxes, centres and names of the last answer, for RViz",
+    "query/goal_pose": "the best of `query/approach_poses`, of the last answer that had one, for nav2",
+    "query/keepout": "a mask of the things of `keepout_prompts`, for nav2's keepout filter",
+    "query/keepout_info": "what that mask is for; where nav2_msgs is installed",
+    "query/markers": "boxes, centres, names and poses to drive to of the last answer, for RViz",
     "query/mask": "the last answer as a mask in the newest keyframe's view",
     "query/overlay": "the last answer painted into the newest keyframe's view",
     "query/points": "the Gaussians of the last answer: x y z rgb score instance id",
@@ -80,6 +87,7 @@ def page(folder: Path) -> Iterator[str]:
 
     # With these every topic is there; a node takes what it knows of them.
     given = {"map_path": folder / "map", "autostart": "false", "keyframe_transport": "topic", "vocabulary": "mug"}
+    given["costmap_topic"] = "costmap"
     arguments = ["--ros-args", "--log-level", "fatal", "--disable-rosout-logs"]
     logging.disable()
     for name, value in given.items():

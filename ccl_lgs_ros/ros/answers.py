@@ -14,26 +14,35 @@ from ccl_lgs_ros.colours import base_colors
 from ccl_lgs_ros.geometry import rigid, transform_points
 from ccl_lgs_ros.msg import SemanticInstance
 from ccl_lgs_ros.ros.clouds import cloud_message, packed_rgb
-from ccl_lgs_ros.ros.conversions import point_message, pose_message, vector_message
+from ccl_lgs_ros.ros.conversions import header_message, point_message, pose_message, vector_message
+from ccl_lgs_ros.ros.questions import Reply
+from ccl_lgs_ros.ros.requests import MOST_APPROACHES
+from ccl_lgs_ros.srv import SemanticQuery
 from ccl_lgs_ros.structures import NONE, Gaussians
 
 BOX_ALPHA = 0.3
 TEXT_HEIGHT = 0.08  # metres
 CENTROID_SIZE = 0.04  # metres
+ARROW_LENGTH, ARROW_WIDTH = 0.3, 0.06  # metres
+MOST_KEYFRAMES = 5  # in a message
 
 
 def instance_messages(
     instances: Sequence[Instance],
     answer_from_world: NDArray[np.float64],
     listed: Sequence[Instance] | None = None,
+    poses: Sequence[Sequence[NDArray[np.float64]]] | None = None,
 ) -> list[SemanticInstance]:
     """The instances in the frame of the answer; index_offset counts the Gaussians that are listed, in this order.
 
     Args:
         listed: the same instances with the Gaussians that are listed; all if not given.
+        poses: world_from_base [4, 4] to drive to for each instance; none if not given.
     """
     messages, offset = [], 0
-    for instance, shown in zip(instances, instances if listed is None else listed, strict=True):
+    listed, poses = instances if listed is None else listed, [()] * len(instances) if poses is None else poses
+    for instance, shown, to_drive_to in zip(instances, listed, poses, strict=True):
+        point, normal = instance.surface_point, instance.surface_normal
         world_from_box = rigid(instance.box.rotation, instance.box.center)
         messages.append(
             SemanticInstance(
@@ -43,6 +52,10 @@ def instance_messages(
                 centroid=point_message(transform_points(answer_from_world, instance.centroid)),
                 box_pose=pose_message(answer_from_world @ world_from_box),
                 box_size=vector_message(instance.box.size),
+                surface_point=[] if point is None else [point_message(transform_points(answer_from_world, point))],
+                surface_normal=[] if normal is None else [vector_message(answer_from_world[:3, :3] @ normal)],
+                approach_poses=[pose_message(answer_from_world @ pose) for pose in to_drive_to],
+                keyframe_ids=list(instance.keyframe_ids[:MOST_KEYFRAMES]),
                 num_gaussians=len(instance.gaussian_ids),
                 index_offset=offset,
                 entry=int(instance.entry if instance.entry is not None else NONE),
@@ -50,6 +63,17 @@ def instance_messages(
         )
         offset += len(shown.gaussian_ids)
     return messages
+
+
+def fill_response(response: SemanticQuery.Response, reply: Reply, stamp_ns: int) -> None:
+    """What a response says of the answer as a whole."""
+    answer = reply.answer
+    response.success, response.error_code, response.message = True, response.OK, reply.message
+    response.understood = answer.reading.sentence if answer.reading else ""
+    response.unknown_words = list(answer.prompt.unknown_words)
+    response.best_score, response.threshold = float(answer.best_score), float(answer.threshold)
+    response.map_id, response.map_version = reply.semantic_map.map_id, reply.semantic_map.version
+    response.header = header_message(stamp_ns, reply.frame_id)
 
 
 def gaussian_indices(instances: Sequence[Instance]) -> NDArray[np.uint32]:
@@ -89,12 +113,24 @@ def answer_markers(messages: Sequence[SemanticInstance], prompt: str, header: He
         centroid = _marker("centroids", index, Marker.SPHERE, header, _color(index, 1.0))
         centroid.pose.position = instance.centroid
         centroid.scale.x = centroid.scale.y = centroid.scale.z = CENTROID_SIZE
-        text = _marker("texts", index, Marker.TEXT_VIEW_FACING, header, ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0))
+        text = _marker("names", index, Marker.TEXT_VIEW_FACING, header, ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0))
         text.pose.position = instance.centroid
         text.scale.z = TEXT_HEIGHT
-        text.text = f"{prompt} {instance.score:.2f}"
-        markers += [box, centroid, text]
+        text.text = f"{prompt} {instance.id}: {instance.score:.2f}"
+        markers += [box, centroid, text, *_arrows(instance, index, header)]
     return MarkerArray(markers=markers)
+
+
+def _arrows(instance: SemanticInstance, index: int, header: Header) -> list[Marker]:
+    """The poses to drive to."""
+    arrows = []
+    for place, pose in enumerate(instance.approach_poses):
+        number = index * MOST_APPROACHES + place
+        arrow = _marker("approaches", number, Marker.ARROW, header, _color(index, 1.0))
+        arrow.pose = pose
+        arrow.scale.x, arrow.scale.y, arrow.scale.z = ARROW_LENGTH, ARROW_WIDTH, ARROW_WIDTH
+        arrows.append(arrow)
+    return arrows
 
 
 def _marker(namespace: str, index: int, kind: int, header: Header, color: ColorRGBA) -> Marker:

@@ -18,6 +18,7 @@ from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError, MapError
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.query.answer import MapIndex
+from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.registry import part_class
 from ccl_lgs_ros.ros.loading import Loading
 from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
@@ -25,6 +26,7 @@ from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import load
 from ccl_lgs_ros.structures import Gaussians, SemanticMap
+from ccl_lgs_ros.viewing import viewed_from
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class MapReader:
         self._config = config
         self._directory: MapDirectory | None = None
         self._store: KeyframeStore | None = None
+        self._views: tuple[tuple[str, int, int], ViewedFrom] | None = None  # of the map, its keyframes and their poses
         self._map: SemanticMap | None = None
         self._index: MapIndex | None = None
         self._encoder: Loading[Encoder] | None = None
@@ -162,6 +165,14 @@ class MapReader:
     def num_keyframes(self) -> int:
         """Keyframes in the store."""
         return len(self._keyframes())
+
+    def views(self) -> ViewedFrom:
+        """The cameras of the keyframes, where they are known to have been now."""
+        store = self._keyframes()
+        key = (self.map.map_id, len(store), store.revision)
+        if self._views is None or self._views[0] != key:
+            self._views = (key, viewed_from(store))
+        return self._views[1]
 
     def _no_map(self) -> str:
         return self.error or f"there is no map at {self.path} yet; wait for the first keyframes, or send build_map"

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.ingest.transforms import TransformBuffer
 from ccl_lgs_ros.ros.answer_topics import AnswerTopics
-from ccl_lgs_ros.ros.answers import answer_cloud, gaussian_indices, instance_messages
-from ccl_lgs_ros.ros.conversions import header_message
+from ccl_lgs_ros.ros.answers import answer_cloud, fill_response, gaussian_indices, instance_messages
+from ccl_lgs_ros.ros.destinations import poses_of, with_destinations
 from ccl_lgs_ros.ros.map_info import fill_map_info
 from ccl_lgs_ros.ros.map_reader import MapReader
 from ccl_lgs_ros.ros.pictures import asked_picture, draw
+from ccl_lgs_ros.ros.planners import Planners
 from ccl_lgs_ros.ros.query_options import QueryNodeOptions
 from ccl_lgs_ros.ros.questions import ask
 from ccl_lgs_ros.ros.requests import BadRequestError, checked_prompt, checked_question
@@ -42,29 +43,38 @@ class AskedNode(Protocol):
 class MapServices:
     """The answers, and who else is told of them."""
 
-    def __init__(self, node: AskedNode, transforms: TransformBuffer, answers: AnswerTopics, views: ViewTopics) -> None:
-        self._node, self._transforms, self._answers, self._views = node, transforms, answers, views
+    def __init__(
+        self,
+        node: AskedNode,
+        transforms: TransformBuffer,
+        answers: AnswerTopics,
+        views: ViewTopics,
+        planners: Planners,
+    ) -> None:
+        self._node, self._transforms = node, transforms
+        self._answers, self._views, self._planners = answers, views, planners
 
     def query(self, request: SemanticQuery.Request, response: SemanticQuery.Response) -> SemanticQuery.Response:
         began = time.monotonic()
-        question, reader = checked_question(request, self._node.options), self._node.active_reader()
+        options, config = self._node.options, self._node.config
+        question, reader = checked_question(request, options), self._node.active_reader()
         reader.refresh()
-        reply = ask(reader, self._node.config, question, self._transforms.lookup_newest, self._node.options.max_points)
+        reply = ask(reader, config, question, self._transforms.lookup_newest, options.max_points)
+        found, note = self._planners.destinations(reply, question, config, options.costmap_max_age)
+        reply = with_destinations(reply, found, note)
         answer, world = reply.answer, reply.answer_from_world
-        response.success, response.error_code, response.message = True, response.OK, reply.message
-        response.unknown_words = list(answer.prompt.unknown_words)
-        response.best_score, response.threshold = float(answer.best_score), float(answer.threshold)
-        response.map_id, response.map_version = reply.semantic_map.map_id, reply.semantic_map.version
-        response.header = header_message(self._node.get_clock().now().nanoseconds, reply.frame_id)
-        response.instances = instance_messages(answer.instances, world, reply.listed)
+        poses = poses_of(answer.instances, found, question.num_approaches)
+        fill_response(response, reply, self._node.get_clock().now().nanoseconds)
+        response.instances = instance_messages(answer.instances, world, reply.listed, poses)
         if request.include_indices:
             response.gaussian_indices = array("I", gaussian_indices(reply.listed).tobytes())
-        if request.include_points or self._node.options.publish_results:
+        if request.include_points or options.publish_results:
             cloud = answer_cloud(reply.listed, reply.semantic_map.gaussians, world, response.header)
             response.points = [cloud] if request.include_points else []
-            if self._node.options.publish_results:
+            if options.publish_results:
                 self._answers.publish(response, request.prompt, cloud)
                 self._views.answered(reply.semantic_map, answer)
+                self._planners.answered(reply, found, question.num_approaches > 0)
         response.query_time = time.monotonic() - began
         return response
 

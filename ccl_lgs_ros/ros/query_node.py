@@ -2,8 +2,8 @@
 """Answers questions about the newest published version of a map.
 
 Serves `semantic_query`, `render_view`, `get_map_info`, `encode_text`, `~/load_map` and `~/publish_map`; listens to
-`query_text`; publishes `query/points`, `query/markers`, `query/detections`, `query/mask`, `query/overlay`,
-`label_info`, `preview`, `gaussian_cloud`, `semantic_cloud`, `semantic_gaussians` and `status`.
+`query_text`; publishes answers on `query/...`, the map on `gaussian_cloud`, `semantic_cloud`, `semantic_gaussians`,
+`preview` and `occupancy`, for MoveIt `planning_scene`, and `label_info` and `status`. All is in docs/interface.md.
 """
 
 import sys
@@ -31,6 +31,7 @@ from ccl_lgs_ros.ros.map_publisher import MapPublisher
 from ccl_lgs_ros.ros.map_reader import MapReader
 from ccl_lgs_ros.ros.map_services import MapServices
 from ccl_lgs_ros.ros.parameters import declare_options, on_change, warn_of_unknown
+from ccl_lgs_ros.ros.planners import Planners
 from ccl_lgs_ros.ros.qos import RELIABLE, STATIC, with_overrides
 from ccl_lgs_ros.ros.query_options import CHANGEABLE, QueryNodeOptions
 from ccl_lgs_ros.ros.questions import error_code
@@ -42,7 +43,7 @@ from ccl_lgs_ros.ros.vocabulary import Vocabulary
 from ccl_lgs_ros.srv import EncodeText, GetMapInfo, LoadMap, RenderView, SemanticQuery
 from ccl_lgs_ros.storage.confined import permitted, save_root
 
-GROUPS = ("device", "download", "frames.", "ingest.tf_cache", "rendering.", "perception.", "query.")
+GROUPS = ("device", "download", "frames.", "ingest.tf_cache", "rendering.", "perception.", "query.", "navigation.")
 # The middleware must hold what comes at once: of the ten requests that are usual it drops the first for the eleventh.
 REQUESTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 TEXTS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
@@ -56,7 +57,7 @@ class QueryNode(AutostartNode):
     def __init__(self) -> None:
         super().__init__("query_node")
         self.options = declare_options(self, QueryNodeOptions(), changeable=CHANGEABLE)
-        self.config = declare_options(self, MapConfig(), changeable=("query.",), groups=GROUPS)
+        self.config = declare_options(self, MapConfig(), changeable=("query.", "navigation."), groups=GROUPS)
         on_change(self, lambda: self.options, lambda options: setattr(self, "options", options))
         on_change(self, lambda: self.config, lambda config: setattr(self, "config", config))
         warn_of_unknown(self, self._parameters)
@@ -68,11 +69,13 @@ class QueryNode(AutostartNode):
         self._status = StatusPublisher(self)
         self._map, self._views = MapPublisher(self), ViewTopics(self)
         self._answers = AnswerTopics(self, self.vocabulary.names)
-        self._replies = MapServices(self, self._transforms, self._answers, self._views)
+        self._planners = Planners(self, self.options, self._transforms)
+        self._replies = MapServices(self, self._transforms, self._answers, self._views, self._planners)
         self._turns = Turns(self, lambda: self.options)
         self._create_services()
         self._create_subscriptions()
         every(self, self.options.watch_period, guarded(self.get_logger(), "watch", self._watch))
+        every(self, self.options.watch_period, guarded(self.get_logger(), "planners", self._tell_planners))
         every(self, DRAW_PERIOD, guarded(self.get_logger(), "draw", self._draw))
         self.start(self.options.autostart)
 
@@ -97,9 +100,9 @@ class QueryNode(AutostartNode):
 
     def _create_services(self) -> None:
         log, services, can_ask = self.get_logger(), self._replies, self._is_ready_to_ask
-        self._serve(SemanticQuery, "semantic_query", services.query, can_ask, error_code)
+        self._ask = self._serve(SemanticQuery, "semantic_query", services.query, self._is_ready_for, error_code)
         self._serve(RenderView, "render_view", services.render, self._is_ready_to_draw, patience=COMPILING)
-        self._serve(GetMapInfo, "get_map_info", services.info, can_ask if self.vocabulary.names else lambda: True)
+        self._serve(GetMapInfo, "get_map_info", services.info, can_ask if self.vocabulary.names else lambda _: True)
         self._serve(EncodeText, "encode_text", services.encode, can_ask)
         self.create_service(LoadMap, "~/load_map", guarded_service(log, "load_map", self._load))
         self.create_service(Trigger, "~/publish_map", guarded_service(log, "publish_map", self._publish_map))
@@ -109,17 +112,17 @@ class QueryNode(AutostartNode):
         kind: Any,
         name: str,
         callback: Callable[[Any, Any], Any],
-        is_ready: Callable[[], bool],
+        is_ready: Callable[..., bool],
         code: Callable[[Exception], int] | None = None,
         patience: float = 0.0,
-    ) -> None:
-        """A service whose requests wait for their turn, but never long."""
+    ) -> Callable[[Any, Any], Any]:
+        """A service whose requests wait for their turn, but never long; its coroutine."""
 
         def safe(work: Callable[[Any, Any], Any]) -> Any:
             return guarded_service(self.get_logger(), name, work, code)
 
         async def answer(request: Any, response: Any) -> Any:
-            refusal = await self._turns.refusal(is_ready, patience)
+            refusal = await self._turns.refusal(lambda: is_ready(request), patience)
             if refusal is not None:
                 return safe(lambda *_: _raise(refusal))(request, response)
             answered = safe(callback)(request, response)
@@ -128,11 +131,12 @@ class QueryNode(AutostartNode):
             return await self._turns.result_of(lambda: safe(lambda *_: answered())(request, response))
 
         self.create_service(kind, name, answer, qos_profile=REQUESTS, callback_group=ReentrantCallbackGroup())
+        return answer
 
     def _create_subscriptions(self) -> None:
         log = self.get_logger()
-        text = guarded(log, "query_text", self._on_text)
-        self.create_subscription(String, "query_text", text, **with_overrides(TEXTS))
+        group = ReentrantCallbackGroup()
+        self.create_subscription(String, "query_text", self._on_text, callback_group=group, **with_overrides(TEXTS))
         for topic, is_static in (("/tf", False), ("/tf_static", True)):
 
             def take(message: TFMessage, is_static: bool = is_static) -> None:
@@ -160,10 +164,22 @@ class QueryNode(AutostartNode):
         if self.reader is not None and self.is_active and self._turns.is_idle:
             self._views.look(self.reader, self.options.preview_period)
 
-    def _is_ready_to_ask(self) -> bool:
+    def _tell_planners(self) -> None:
+        reader = self.reader
+        if reader is not None and self.is_active and reader.version and reader.is_ready_to_ask() and not reader.lack:
+            self._planners.look(reader, self.config, self.options)
+
+    def _is_ready_for(self, request: SemanticQuery.Request) -> bool:
+        """Whether a question can be answered with all that it asks for."""
+        reader = self.reader
+        if reader is None or not self.is_active or not self._is_ready_to_ask() or reader.lack:
+            return self._is_ready_to_ask()
+        return not request.max_approaches or self._planners.is_ready(reader, self.config)
+
+    def _is_ready_to_ask(self, _: object = None) -> bool:
         return self.reader is None or not self.is_active or self.reader.is_ready_to_ask()
 
-    def _is_ready_to_draw(self) -> bool:
+    def _is_ready_to_draw(self, _: object = None) -> bool:
         if self.reader is None or not self.is_active or not self.reader.version:
             return True
         return self.reader.is_ready_to_ask() and self.reader.is_ready_to_draw() and not self._turns.is_working
@@ -193,8 +209,8 @@ class QueryNode(AutostartNode):
             num_gaussians=len(reader.map.gaussians) if reader and version else 0,
         )
 
-    def _on_text(self, message: String) -> None:
-        response = self._replies.query(SemanticQuery.Request(prompt=message.data), SemanticQuery.Response())
+    async def _on_text(self, message: String) -> None:
+        response = await self._ask(SemanticQuery.Request(prompt=message.data), SemanticQuery.Response())
         self.get_logger().info(f"{message.data!r}: {response.message}")
 
     def _publish_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -31,9 +31,29 @@ class QueryNodeOptions:
         100_000, "Gaussians that an answer lists, in its indices and its cloud; more are thinned evenly.", low=100
     )
     max_pixels: int = option(4_000_000, "Pixels in a picture of render_view.", low=1, high=100_000_000)
+    publish_occupancy: bool = option(False, "Publish the grid of each version of the map on occupancy.")
+    costmap_topic: str = option(
+        "", "A planner's costmap (nav2: /global_costmap/costmap) that poses to drive to must respect; '' = none."
+    )
+    costmap_max_age: float = option(
+        10.0, "Seconds after which a costmap that came is left out; 0 = never. nav2: always_send_full_costmap.", low=0
+    )
+    keepout_prompts: str = option(
+        "", "What robots shall keep out of, separated by commas ('glass door, rug'), for query/keepout; '' = none."
+    )
+    collision_prompts: str = option(
+        "", "What arms must not hit, separated by commas, for planning_scene (MoveIt); '' = none."
+    )
+    collision_target: str = option(
+        "excluded",
+        "The thing that was asked for last: excluded = left out of planning_scene, so that it can be grasped; kept = "
+        "in it, for planners that allow the contact themselves.",
+        choices=("excluded", "kept"),
+    )
 
 
 CHANGEABLE = (
     *("publish_results", "viz_max_points", "preview_period", "max_queue", "max_wait"),
-    *("max_prompt_length", "max_prompts", "max_points", "max_pixels"),
+    *("max_prompt_length", "max_prompts", "max_points", "max_pixels", "publish_occupancy", "costmap_max_age"),
+    *("keepout_prompts", "collision_prompts", "collision_target"),
 )

@@ -10,22 +10,26 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.answers import Answer, Box, Instance
 from ccl_lgs_ros.asking import query_map
-from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import (
     ConfigError,
     EncoderMismatchError,
+    MapError,
     MissingDependencyError,
     PromptError,
     TransformError,
     WeightsError,
 )
-from ccl_lgs_ros.geometry import invert_rigid, transform_points
+from ccl_lgs_ros.geometry import invert_rigid, rigid, transform_points
 from ccl_lgs_ros.query.boxes import overlap
+from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.ros.map_reader import MapReader, NoMapError
 from ccl_lgs_ros.ros.requests import MOST_INSTANCES, BadRequestError, Question
 from ccl_lgs_ros.ros.turns import BusyError
 from ccl_lgs_ros.srv import SemanticQuery
 from ccl_lgs_ros.structures import SemanticMap
+
+CAMERA_IN_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # z forward to x forward
 
 Lookup = Callable[[str, str], NDArray[np.float64]]  # target_from_source [4, 4] of two frames, now
 
@@ -43,6 +47,7 @@ class Reply:
     listed: tuple[Instance, ...]  # the same with no more Gaussians than an answer may list
     frame_id: str
     answer_from_world: NDArray[np.float64]  # [4, 4]
+    world_from_asker: NDArray[np.float64] | None  # [4, 4] x forward, z up; None = nobody knows where
     message: str
 
 
@@ -61,19 +66,24 @@ def ask(reader: MapReader, config: MapConfig, question: Question, lookup: Lookup
     level = _level(question.level or config.query.level, semantic_map)
     frame = question.frame or semantic_map.map_frame
     answer_from_world = np.eye(4) if frame == semantic_map.map_frame else lookup(frame, semantic_map.map_frame)
+    asker = _asker(question, config, semantic_map.map_frame, answer_from_world, lookup)
     count = question.count or config.query.max_instances
     is_limited = question.region is not None or question.near is not None
+    views, trouble = _views(reader)
     answer = query_map(
         semantic_map,
         question.prompt,
-        config,
+        updated(config, {"query.grammar": False}) if question.is_plain else config,
         reader.encoder,
         threshold=question.threshold,
         level=level,
         max_instances=MOST_INSTANCES if is_limited else count,
         index=reader.index,
+        views=views,
+        near=None if asker is None else asker[:3, 3],
+        seen_from=None if asker is None else asker @ rigid(CAMERA_IN_BODY, np.zeros(3)),
     )
-    instances, message = list(answer.instances), answer.message
+    instances, message = list(answer.instances), f"{answer.message}{trouble}"
     if question.region is not None:
         instances = _inside(instances, question.region, invert_rigid(answer_from_world))
         message = f"{message}; {len(instances)} of {len(answer.instances)} lie in the region"
@@ -90,6 +100,7 @@ def ask(reader: MapReader, config: MapConfig, question: Question, lookup: Lookup
         listed=tuple(listed),
         frame_id=frame,
         answer_from_world=answer_from_world,
+        world_from_asker=asker,
         message=message,
     )
 
@@ -122,6 +133,26 @@ def thinned(instances: Sequence[Instance], most: int) -> list[Instance]:
         chosen = np.linspace(0, len(ids) - 1, len(ids) * most // total).astype(np.int64)
         kept.append(replace(instance, gaussian_ids=ids[torch.from_numpy(chosen)]))
     return kept
+
+
+def _views(reader: MapReader) -> tuple[ViewedFrom | None, str]:
+    """The cameras that saw the map, and what to say where they cannot be read."""
+    try:
+        return reader.views(), ""
+    except MapError as error:
+        return None, f"; nothing is known of the keyframes: {error}"
+
+
+def _asker(
+    question: Question, config: MapConfig, map_frame: str, answer_from_world: NDArray[np.float64], lookup: Lookup
+) -> NDArray[np.float64] | None:
+    """world_from_asker [4, 4]: as the request says, else the robot, where tf knows it."""
+    if question.seen_from is not None:
+        return invert_rigid(answer_from_world) @ question.seen_from
+    try:
+        return lookup(map_frame, config.frames.base_frame)
+    except TransformError:
+        return None
 
 
 def _level(name: str, semantic_map: SemanticMap) -> str:

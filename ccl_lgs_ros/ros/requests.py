@@ -17,6 +17,8 @@ from ccl_lgs_ros.srv import SemanticQuery
 
 LEVELS = {"": "", "auto": "", "whole": "wp", "part": "sp", "wp": "wp", "sp": "sp"}  # "" = as the node is set
 MOST_INSTANCES = 1000
+MOST_APPROACHES = 100
+FARTHEST_STANDOFF = 100.0  # metres
 FARTHEST = 1e6  # metres from the origin of a frame; beyond, a float32 no longer tells millimetres from decimetres
 LONGEST_NAME = 256  # characters of a frame
 LONGEST_SIDE = 16_384  # pixels
@@ -38,6 +40,10 @@ class Question:
     frame: str  # of the answer; "" = the map's
     region: Box | None  # in that frame; None = everywhere
     near: NDArray[np.float64] | None  # [3] in that frame
+    seen_from: NDArray[np.float64] | None = None  # [4, 4] frame_from_asker, x forward and z up
+    is_plain: bool = False  # the prompt is a name, whatever words are in it
+    num_approaches: int = 0  # poses to drive to, for each instance
+    standoff: float | None = None  # metres; None = the node's
 
 
 def checked_question(request: SemanticQuery.Request, options: QueryNodeOptions) -> Question:
@@ -48,6 +54,12 @@ def checked_question(request: SemanticQuery.Request, options: QueryNodeOptions) 
         raise BadRequestError(f"threshold must be at most 1, or below 0 for the default; got {request.threshold}")
     if request.max_instances > MOST_INSTANCES:
         raise BadRequestError(f"max_instances must be at most {MOST_INSTANCES}; got {request.max_instances}")
+    if request.max_approaches > MOST_APPROACHES:
+        raise BadRequestError(f"max_approaches must be at most {MOST_APPROACHES}; got {request.max_approaches}")
+    if not request.standoff <= FARTHEST_STANDOFF:
+        raise BadRequestError(
+            f"standoff must be at most {FARTHEST_STANDOFF:g} metres, or below 0 for the default; got {request.standoff}"
+        )
     return Question(
         prompt=checked_prompt(request.prompt, options),
         threshold=None if request.threshold < 0 else float(request.threshold),
@@ -56,6 +68,10 @@ def checked_question(request: SemanticQuery.Request, options: QueryNodeOptions) 
         frame=checked_frame(request.frame_id, "frame_id"),
         region=_region(request),
         near=checked_point(request.near[0], "near") if request.near else None,
+        seen_from=checked_pose(request.seen_from[0], "seen_from") if request.seen_from else None,
+        is_plain=request.plain,
+        num_approaches=int(request.max_approaches),
+        standoff=None if request.standoff < 0 else float(request.standoff),
     )
 
 

@@ -26,15 +26,22 @@ CAMERA = Camera(width=160, height=120, fx=140.0, fy=140.0, cx=80.0, cy=60.0)
 LOOKING_DOWN = rigid(np.diag([1.0, -1.0, -1.0]), np.array([0.0, 0.0, 1.5]))  # at the floor from above
 
 
-def small_map(spacing: float = 0.01, *, num_red: int | None = None, encoder: str = "builtin/1") -> SemanticMap:
+def small_map(
+    spacing: float = 0.01,
+    *,
+    num_red: int | None = None,
+    encoder: str = "builtin/1",
+    floor_size: tuple[float, float] = (1.2, 1.0),
+) -> SemanticMap:
     """The boxes and the floor.
 
     Args:
         spacing: metres between the points of a surface.
         num_red: Gaussians of the red box; None = as many as its surface takes.
+        floor_size: metres along x and y.
     """
     red, blue = (box_surface(centre, BOX, spacing=spacing) for centre in (RED_CENTRE, BLUE_CENTRE))
-    floor = box_surface((0.0, 0.0, -0.05), (1.2, 1.0, 0.1), spacing=4 * spacing)
+    floor = box_surface((0.0, 0.0, -0.05), (*floor_size, 0.1), spacing=4 * spacing)
     red = red if num_red is None else red[:num_red]
     points, thing = np.concatenate([red, blue, floor]), np.repeat([0, 1, 2], [len(red), len(blue), len(floor)])
     track = torch.from_numpy(thing.astype(np.int32))

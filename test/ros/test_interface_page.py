@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
 pytest.importorskip("vision_msgs", reason="the page lists its topics too")
+pytest.importorskip("nav2_msgs", reason="the page lists its topics too")
+pytest.importorskip("moveit_msgs", reason="the page lists its topics too")
 
 from ros.harness import ROOT
 
