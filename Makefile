@@ -2,7 +2,7 @@
 # Everything starts from here; each target does the set-up that it needs. PYTHON=python3.12 chooses the Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo room test lint bench quality proof soak reliability clean
+.PHONY: help setup demo room gallery pictures test lint bench quality proof soak reliability clean
 
 RUN := .venv/bin/python
 DATA ?= ../shared/data
@@ -19,6 +19,12 @@ demo: setup ## map a synthetic room and ask it three things; pictures in demo/
 
 room: setup ## make a recording of a synthetic room in room/ (SEED=3 another room), to map and to ask as your own
 	@.venv/bin/ccl-lgs make-scene --seed $(SEED) -o room
+
+gallery: setup ## make the pictures of docs/ anew from a synthetic room, its map in artifacts/gallery/
+	@$(RUN) scripts/make_gallery.py artifacts/gallery/room artifacts/gallery/map $(ARGS)
+
+pictures: setup ## map the recordings in DATA/bags and write pictures of them to artifacts/real/
+	@$(RUN) scripts/make_real_pictures.py $(DATA) $(ARGS)
 
 test: setup ## run all tests, a worker per core (ARGS="-n0" one by one); ARGS="..." goes to pytest
 	@$(RUN) -m pytest -n auto --maxprocesses 4 --no-loadscope-reorder $(ARGS)

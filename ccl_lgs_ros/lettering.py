@@ -53,7 +53,8 @@ def write(image: NDArray[np.uint8], text: str, left: int, top: int, size: int, c
     """Draw one line of text into an image [H, W, 3]; what lies outside of it is left out."""
     cover = ink(text, size)
     top_row, left_column = max(top, 0), max(left, 0)
-    cover = cover[top_row - top : image.shape[0] - top, left_column - left : image.shape[1] - left]
+    bottom, right = max(image.shape[0] - top, 0), max(image.shape[1] - left, 0)
+    cover = cover[top_row - top : bottom, left_column - left : right]
     if cover.size == 0:
         return
     patch = image[top_row : top_row + cover.shape[0], left_column : left_column + cover.shape[1]]

@@ -126,6 +126,13 @@ def test_a_caption_loses_no_ink(is_above: bool) -> None:
     assert ((shown[-150:] if is_above else shown[:150]) == 100).all()
 
 
+@pytest.mark.parametrize(("left", "top"), [(230, 10), (10, 170), (-90, 10), (10, -40)], ids=str)
+def test_a_text_beside_the_picture_leaves_it_alone(left: int, top: int) -> None:
+    image = grey()
+    lettering.write(image, "far away", left, top, 15, INK)
+    assert (image == 100).all()
+
+
 def test_letters_are_not_cut_at_the_top_or_the_bottom() -> None:
     cover = ink("ÄgjpqyÅ|", 15)
     assert not cover[0].any() and not cover[-1].any()
