@@ -10,8 +10,8 @@ import tempfile
 
 from launch.actions import LogInfo
 
-from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, NODES, RVIZ, of_parameter, switch
-from ccl_lgs_ros.ros.launching import Values, described, ends_launch, our_node, rviz
+from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, NODES, RVIZ, VIEWER, of_parameter, switch
+from ccl_lgs_ros.ros.launching import Values, described, ends_launch, our_node, rviz, viewer
 from launch import LaunchDescription
 
 ARGUMENTS = (
@@ -23,6 +23,7 @@ ARGUMENTS = (
     switch("stay", False, "Go on after the answers, so that the map can be asked for more."),
     *NODES,
     *RVIZ,
+    *VIEWER,
 )
 
 
@@ -41,4 +42,4 @@ def start(values: Values) -> list:
         our_node("query_node", ARGUMENTS, values),
         our_node("demo_camera", ARGUMENTS, values, on_exit=[] if values["stay"] == "true" else ends_launch("the demo")),
     ]
-    return [LogInfo(msg=f"the map is in {map_path}"), *nodes, *rviz(values)]
+    return [LogInfo(msg=f"the map is in {map_path}"), *nodes, *rviz(values), *viewer(values)]

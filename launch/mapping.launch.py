@@ -14,11 +14,12 @@ from ccl_lgs_ros.ros.launch_arguments import (
     NODES,
     RECORDING,
     RVIZ,
+    VIEWER,
     Argument,
     of_parameter,
     switch,
 )
-from ccl_lgs_ros.ros.launching import Values, described, our_node, rviz
+from ccl_lgs_ros.ros.launching import Values, described, our_node, rviz, viewer
 from launch import LaunchDescription
 
 ARGUMENTS = (
@@ -44,6 +45,7 @@ ARGUMENTS = (
     ),
     *NODES,
     *RVIZ,
+    *VIEWER,
 )
 
 
@@ -65,4 +67,4 @@ def start(values: Values) -> list:
     how = {True: "played", False: "read directly"}[is_played]
     what = f"{values['bag']}, {how}" if values["bag"] else "live topics"
     what = what if "keyframe_node" in executables else "keyframes as they come"
-    return [LogInfo(msg=f"mapping {what}"), *nodes, *rviz(values)]
+    return [LogInfo(msg=f"mapping {what}"), *nodes, *rviz(values), *viewer(values)]

@@ -12,8 +12,8 @@ from launch.actions import ExecuteProcess
 from launch_ros.substitutions import ExecutableInPackage
 
 from ccl_lgs_ros.resources import PACKAGE
-from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, METHOD_ARGUMENTS, RECORDING, Argument, of_parameter
-from ccl_lgs_ros.ros.launching import Values, described, ends_launch
+from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, METHOD_ARGUMENTS, RECORDING, VIEWER, Argument, of_parameter
+from ccl_lgs_ros.ros.launching import Values, described, ends_launch, viewer
 from launch import LaunchDescription
 
 ARGUMENTS = (
@@ -23,6 +23,7 @@ ARGUMENTS = (
     *RECORDING,
     *METHOD_ARGUMENTS,
     Argument(name="params_file", default="", description="Options: a changed copy of config/default.yaml."),
+    *VIEWER,
 )
 
 
@@ -32,7 +33,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(values: Values) -> list:
-    """One process, with which the launch ends."""
+    """One process, with which the launch ends, and the viewer."""
     command = [ExecutableInPackage("ccl-lgs", PACKAGE), "map", values["bag"], "-o", values["map_path"]]
     command += ["--config", values["params_file"]] if values["params_file"] else []
     for argument in ARGUMENTS:
@@ -41,4 +42,5 @@ def start(values: Values) -> list:
             command += [f"--{argument.name.replace('_', '-')}", value]
         elif value and argument.parameter and argument.name != "map_path":
             command += ["--set", f"{argument.parameter}={value}"]
-    return [ExecuteProcess(cmd=command, name="ccl-lgs", output="screen", on_exit=ends_launch("mapping"))]
+    mapping = ExecuteProcess(cmd=command, name="ccl-lgs", output="screen", on_exit=ends_launch("mapping"))
+    return [mapping, *viewer(values)]

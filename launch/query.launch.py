@@ -5,8 +5,8 @@ ros2 launch ccl_lgs_ros query.launch.py map_path:=path/to/map
 ros2 service call /semantic_query ccl_lgs_ros/srv/SemanticQuery "{prompt: 'red mug'}"
 """
 
-from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, NODES, RVIZ, of_parameter, with_default
-from ccl_lgs_ros.ros.launching import Values, described, ends_launch, our_node, rviz
+from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, NODES, RVIZ, VIEWER, of_parameter, with_default
+from ccl_lgs_ros.ros.launching import Values, described, ends_launch, our_node, rviz, viewer
 from launch import LaunchDescription
 
 SHOWN, RVIZ_CONFIG = RVIZ
@@ -19,6 +19,7 @@ ARGUMENTS = (
     *NODES,
     with_default(SHOWN, "true"),
     RVIZ_CONFIG,
+    *VIEWER,
 )
 
 
@@ -28,5 +29,6 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(values: Values) -> list:
-    """The node, with which the launch ends, and RViz."""
-    return [our_node("query_node", ARGUMENTS, values, on_exit=ends_launch("query_node")), *rviz(values)]
+    """The node, with which the launch ends, and what shows the map."""
+    node = our_node("query_node", ARGUMENTS, values, on_exit=ends_launch("query_node"))
+    return [node, *rviz(values), *viewer(values)]

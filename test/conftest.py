@@ -5,6 +5,7 @@ import importlib.util
 import os
 import random
 import re
+import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
@@ -51,8 +52,14 @@ def has_ros() -> bool:
     return importlib.util.find_spec("rclpy") is not None
 
 
+@cache
+def has_chromium() -> bool:
+    return shutil.which("chromium") is not None
+
+
 # What a marker asks for: whether it is here, and what to say where it is not.
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "browser": (has_chromium, "needs chromium: sudo apt install chromium"),
     "data": (SHARED_DATA.is_dir, "needs the recordings in ../shared/data"),
     "gpu": (has_gpu, "needs an NVIDIA GPU"),
     "ros": (has_ros, "needs rclpy: run make setup"),
@@ -61,6 +68,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
 ALLOWED_SKIPS: tuple[tuple[re.Pattern[str], Callable[[], bool]], ...] = (
     (re.compile(r"shared[/ ]data"), lambda: not SHARED_DATA.is_dir()),
     (re.compile(r"GPU|CUDA|gsplat", re.IGNORECASE), lambda: not has_gpu()),
+    (re.compile(r"chromium"), lambda: not has_chromium()),
     (re.compile(r"weights", re.IGNORECASE), lambda: True),
     (re.compile(r"python3\.\d+ is not on this machine"), lambda: True),
 )

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INTERFACES = sorted([*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), *ROOT.glob("action/*.action")])
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 SPDX_WITHIN_LINES = 3  # a shebang or an XML declaration may come first
-# Import name to distribution, where they differ; what the code imports on request only is in the extra "models".
+# Import name to distribution, where they differ; what the code imports on request only is in an extra.
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "skimage": "scikit-image", "yaml": "pyyaml"}
 EXTRA_DISTRIBUTIONS = {"hydra": "hydra-core", "open_clip": "open-clip-torch", "segment_anything": "segment-anything"}
 OPTIONAL = {"cv_bridge"}  # used where it is installed
@@ -202,12 +202,12 @@ def test_every_import_is_required_and_pinned_and_nothing_else_is_required() -> N
         if module in EXTRA_DISTRIBUTIONS or FROM_ROS.match(module):
             continue
         distribution = DISTRIBUTIONS.get(module, module.replace("_", "-"))
-        assert distribution in required | model_packages(), f"{path} imports {module}, which nothing installs"
+        assert distribution in required | packages_of_extras(), f"{path} imports {module}, which nothing installs"
 
 
-def model_packages() -> set[str]:
-    extras = ast.literal_eval(dict(zip_dict(calls_in_setup()["extras_require"]))["models"])
-    return {name.replace("_", "-") for name in extras}
+def packages_of_extras() -> set[str]:
+    extras = dict(zip_dict(calls_in_setup()["extras_require"]))
+    return {name.replace("_", "-") for extra in ("models", "viewer") for name in ast.literal_eval(extras[extra])}
 
 
 def zip_dict(node: ast.expr):

@@ -105,6 +105,15 @@ RVIZ = (
     switch("rviz", False, "Show the map and the answers in RViz."),
     Argument(name="rviz_config", default="", description="Display settings of RViz; '' = those that come along."),
 )
+VIEWER = (
+    switch("viewer", False, "Show the map in the browser, where it can be asked: ccl-lgs view."),
+    Argument(name="viewer_port", default="8080", description="Port of the viewer's page."),
+    Argument(
+        name="viewer_host",
+        default="127.0.0.1",
+        description="Address that the viewer listens on; 0.0.0.0 = whoever reaches this computer sees the map.",
+    ),
+)
 RECORDING = tuple(
     of_parameter(name) for name in ("image_topic", "depth_topic", "camera_info_topic", "pose_topic", "label_topic")
 )

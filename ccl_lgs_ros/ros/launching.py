@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, LogInfo, OpaqueFunction
 from launch.events import Shutdown
 from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage
 
 from ccl_lgs_ros.resources import PACKAGE, resource
+from ccl_lgs_ros.ros.keyframe_options import DEFAULT_MAP_PATH
 from ccl_lgs_ros.ros.launch_arguments import Argument, parameters_for
 from launch import LaunchDescription
 
@@ -68,6 +70,16 @@ def rviz(values: Values) -> list:
         return [LogInfo(msg="rviz2 is not installed, so nothing is shown; sudo apt install ros-$ROS_DISTRO-rviz2")]
     config = values["rviz_config"] or str(resource("rviz/ccl_lgs.rviz"))
     return [Node(package="rviz2", executable="rviz2", namespace=values["namespace"], arguments=["-d", config])]
+
+
+def viewer(values: Values) -> list:
+    """The page that shows the map, where it is asked for; it reads the map directory, which may not be there yet."""
+    if values["viewer"] != "true":
+        return []
+    command = [ExecutableInPackage("ccl-lgs", PACKAGE), "view", values["map_path"] or DEFAULT_MAP_PATH, "--wait"]
+    command += ["--port", values["viewer_port"], "--host", values["viewer_host"]]
+    command += ["--config", os.path.expanduser(values["params_file"])] if values["params_file"] else []
+    return [ExecuteProcess(cmd=command, name="viewer", output="screen")]
 
 
 def ends_launch(what: str) -> list:

@@ -173,6 +173,20 @@ def test_offline_is_a_command_line_that_ccl_lgs_takes() -> None:
         after_exit(process.kwargs["on_exit"], 2)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_viewer_is_a_command_line_that_ccl_lgs_takes(name: str) -> None:
+    given = {"bag": "drive"} if name == "offline" else {}
+    asked = {**given, "map_path": "flat", "viewer": "true", "viewer_port": "8091", "params_file": "options.yaml"}
+    commands = [e.kwargs["cmd"] for e in LaunchFile(name).started(**asked) if isinstance(e, ExecuteProcess)]
+    program, *arguments = commands[-1]
+    assert program.args == ("ccl-lgs", "ccl_lgs_ros")
+    parsed = parser().parse_args(arguments)
+    assert (parsed.command, str(parsed.map), parsed.port, parsed.host) == ("view", "flat", 8091, "127.0.0.1")
+    assert parsed.wait and parsed.config == "options.yaml"
+    without = [e for e in LaunchFile(name).started(**given) if isinstance(e, ExecuteProcess)]
+    assert len(without) == len(commands) - 1
+
+
 def test_the_demo_makes_a_map_of_its_own_each_time_and_may_stay() -> None:
     launch = LaunchFile("demo")
     first, second = (launch.nodes() for _ in range(2))
