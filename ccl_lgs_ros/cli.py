@@ -21,6 +21,8 @@ COMMANDS = {
     "export": "exporting",
     "make-scene": "scenes",
     "demo": "demo",
+    "view": "view",
+    "report": "report",
     "check-bag": "bags",
     "doctor": "doctor",
     "options": "options",
