@@ -43,6 +43,7 @@ from ccl_lgs_ros.query.words import (
     joined,
     without_articles,
     without_courtesy,
+    without_farewell,
     without_links,
     word_of,
     words_of,
@@ -129,10 +130,8 @@ def _related(head: Words, relation: str, rest: Words, choice: _Choice) -> Phrase
     """A thing in a relation to what the rest names."""
     if len(rest) == 1 and rest[0].plain in PRONOUNS:
         raise UnreadableError(f'"{relation} {rest[0].text}" is about whoever asks, whom only nearest and farthest know')
-    anchors = _both(rest) if relation == "between" else (_phrase(rest),)
+    anchors = _both(rest) if relation == "between" else (_anchor(rest),)
     name, first = _name(head), anchors[0]
-    if first.words.casefold() in SIDE_NAMES:
-        raise UnreadableError(f'"{first.words}" is not the name of a thing')
     if relation == "in" and first.words.casefold() in PLACES and not (first.choice or first.whole):
         relation, anchors = first.relation, first.anchors  # all that is asked for is there
     return Phrase(words=name, choice=choice.name, rank=choice.rank, relation=relation, anchors=anchors)
@@ -144,9 +143,17 @@ def _both(words: Words) -> tuple[Phrase, ...]:
     clear = [i for i in joints if words[i + 1].plain in ARTICLES]
     if not joints:
         words = without_articles(words)
-        return (_phrase(words[1:] if len(words) > 1 and words[0].plain in ("two", "both") else words),)
+        return (_anchor(words[1:] if len(words) > 1 and words[0].plain in ("two", "both") else words),)
     joint = clear[0] if clear else joints[-1]
-    return _phrase(words[:joint]), _phrase(words[joint + 1 :])
+    return _anchor(words[:joint]), _anchor(words[joint + 1 :])
+
+
+def _anchor(words: Words) -> Phrase:
+    """What something is in a relation to."""
+    phrase = _phrase(words)
+    if phrase.words.casefold() in SIDE_NAMES:
+        raise UnreadableError(f'"{phrase.words}" is not the name of a thing')
+    return phrase
 
 
 def _measured(head: Words, rest: Words, choice: _Choice) -> Phrase:
@@ -157,7 +164,7 @@ def _measured(head: Words, rest: Words, choice: _Choice) -> Phrase:
     if rest and rest[0].plain in ("to", "from"):
         rest = without_articles(_needed(rest, 1))
     is_viewer = not rest or (len(rest) == 1 and rest[0].plain in VIEWERS)
-    anchors = () if is_viewer else (_phrase(rest),)
+    anchors = () if is_viewer else (_anchor(rest),)
     return Phrase(words=_name(head), choice=choice.name, rank=choice.rank, anchors=anchors)
 
 
@@ -207,6 +214,7 @@ def _name(words: Words) -> str:
     """
     if not words:
         raise UnreadableError("a name is missing")
+    words = without_farewell(words)
     if (relation := begins(words, RELATIONS)[0]) and not is_inside_name(words, 0):
         raise UnreadableError(f'nothing comes before "{relation}"')
     if words[-1].plain in NEGATIONS:

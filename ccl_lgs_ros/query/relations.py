@@ -33,6 +33,7 @@ TOUCHING = (0.04, 0.12)  # metres
 TO_THE_SIDE = np.radians([45.0, 75.0])  # angle between a direction and left or right of the line of sight
 ALONG_SIGHT = np.radians([35.0, 55.0])  # angle between a direction and the line of sight
 THIN, HUNG = (0.15, 0.3), (0.3, 0.1)  # thickness of a wall by its height; metres that what hangs is above its foot
+FAR = (0.0, 12.0)  # metres in that direction: half the score at 6, so that of several the nearer comes first
 
 
 def relate(relation: str, thing: Placed, anchors: Sequence[Sequence[Placed]], view: Viewpoint | None) -> float:
@@ -145,7 +146,7 @@ def _towards(a: Placed, b: Placed, direction: NDArray[np.float64], angles: NDArr
     nearest = b.points[int(b.ground_tree.query(a.center[:2])[1]), :2]
     away = a.center[:2] - nearest
     apart = ramp(max(a.share_over(b), b.share_over(a)), *APART)
-    return ramp(angle_between(away, direction), *angles) * apart
+    return ramp(angle_between(away, direction), *angles) * ramp(float(np.linalg.norm(away)), *FAR) * apart
 
 
 def angle_between(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -20,6 +20,7 @@ from ccl_lgs_ros.query.wording import (
 
 EDGES = '.,;:!?"()[]{}\u201c\u201d\u201e\u00ab\u00bb\u2026'  # punctuation around words
 
+BACKWARDS = {way[::-1]: meaning for way, meaning in FAREWELLS.items()}
 IN_NAMES = frozenset(word for name in ONE_NAME for word in name)
 
 
@@ -92,9 +93,12 @@ def without_courtesy(words: Words) -> Words:
     """The words without what people say around a request."""
     polite = after(words, COURTESY)
     bold = after(words, {**COURTESY, **COURTESY_BEFORE_ARTICLES})
-    words = bold if bold and bold[0].plain in ARTICLES else polite
-    backwards = {way[::-1]: meaning for way, meaning in FAREWELLS.items()}
-    return after(words[::-1], backwards)[::-1]
+    return without_farewell(bold if bold and bold[0].plain in ARTICLES else polite)
+
+
+def without_farewell(words: Words) -> Words:
+    """The words without "please" at their end."""
+    return after(words[::-1], BACKWARDS)[::-1]
 
 
 def after(words: Words, spellings: Spellings) -> Words:
