@@ -22,7 +22,6 @@ COMMANDS = {
     "make-scene": "scenes",
     "demo": "demo",
     "view": "view",
-    "report": "report",
     "check-bag": "bags",
     "doctor": "doctor",
     "options": "options",
