@@ -22,7 +22,7 @@ LONGER_SIDE = 900  # pixels
 MARGIN = 2  # cells around what is known
 FINE = 4  # bits of a pixel: places of lines are so exact
 TEXT = 14  # pixels
-ARROW = 0.22  # metres from the middle of a robot whose size is not given
+ARROW = 0.2  # metres that an arrow is long at least
 LOOK = 0.12  # metres that a camera's tick is long
 
 
@@ -69,16 +69,19 @@ class FloorPlan:
     def draw_robots(
         self, world_from_base: Sequence[NDArray[np.floating]], radius: float = ARROW, is_numbered: bool = True
     ) -> None:
-        """Where a robot stands and looks, best first: a disc, an arrow, and which it is."""
-        for number, pose in enumerate(world_from_base, start=1):
-            colour = ROBOT_COLOUR if number == 1 else _paler(ROBOT_COLOUR, 0.4)
-            middle, tip = self._fine(np.stack([pose[:3, 3], pose[:3, 3] + max(radius, 0.1) * pose[:3, 0]]))
-            reach = round(radius * self._pixels * (1 << FINE))
-            cv2.circle(self.image, _pair(middle), reach, colour, 2, cv2.LINE_AA, FINE)
+        """Where a robot stands and looks, best first: an arrow, which it is, and of the best the robot's size."""
+        for number, pose in reversed(list(enumerate(world_from_base, start=1))):
+            colour = ROBOT_COLOUR if number == 1 else _paler(ROBOT_COLOUR, 0.35)
+            forward = max(radius, ARROW) * pose[:3, 0]
+            middle, tip = self._fine(np.stack([pose[:3, 3], pose[:3, 3] + forward]))
+            if number == 1:
+                reach = round(radius * self._pixels * (1 << FINE))
+                cv2.circle(self.image, _pair(middle), reach, _paler(ROBOT_COLOUR, 0.8), cv2.FILLED, cv2.LINE_AA, FINE)
+                cv2.circle(self.image, _pair(middle), reach, colour, 2, cv2.LINE_AA, FINE)
             start, end = _pair(middle >> FINE), _pair(tip >> FINE)
-            cv2.arrowedLine(self.image, start, end, colour, 3, cv2.LINE_AA, tipLength=0.4)
+            cv2.arrowedLine(self.image, start, end, colour, 3, cv2.LINE_AA, tipLength=0.35)
             if is_numbered:
-                back = self._fine((pose[:3, 3] - 0.45 * radius * pose[:3, 0])[None])[0] >> FINE
+                back = self._fine((pose[:3, 3] - 0.4 * forward)[None])[0] >> FINE
                 self._write_middle(str(number), int(back[0]), int(back[1]), colour)
 
     def finished(self) -> Image:

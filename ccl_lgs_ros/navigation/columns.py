@@ -2,6 +2,7 @@
 """What stands over each cell of the floor: the opaque Gaussians of a map, sorted into slices of height."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -61,10 +62,17 @@ def columns_of(
     if rows * columns > MAX_CELLS:
         raise ValueError(f"a grid of {rows} x {columns} cells is too large; choose a coarser resolution")
     bits = np.zeros(rows * columns, np.uint64)
-    for block in np.array_split(kept, len(kept) // BLOCK + 1):
-        points, slot = _samples(gaussians.select(torch.from_numpy(block)), places[block], axes, resolution, min_height)
-        cell = np.floor(points[:, :2] / np.float32(resolution)).astype(np.int64) - low
-        np.bitwise_or.at(bits, cell[:, 1] * columns + cell[:, 0], np.uint64(1) << slot)
+    spacing = min(resolution, SLICE)
+    is_small = 2 * REACH * gaussians.scales.amax(dim=1).numpy(force=True)[kept] <= spacing
+    small, large = kept[is_small], kept[~is_small]
+    spread = (
+        _samples(gaussians.select(torch.from_numpy(block)), places[block], axes, spacing, min_height)
+        for block in np.array_split(large, len(large) // BLOCK + 1)
+    )
+    for points, slot in chain([(places[small], slices_of(places[small, 2], min_height))], spread):
+        is_held = (slot >= 0) & (slot < NUM_SLICES)
+        cell = np.floor(points[is_held, :2] / np.float32(resolution)).astype(np.int64) - low
+        np.bitwise_or.at(bits, cell[:, 1] * columns + cell[:, 0], np.uint64(1) << slot[is_held].astype(np.uint64))
     return Columns(
         bits=bits.reshape(rows, columns),
         resolution=resolution,
@@ -102,9 +110,9 @@ def _samples(
     gaussians: Gaussians,
     places: NDArray[np.floating],
     axes: NDArray[np.float64],
-    resolution: float,
+    spacing: float,
     min_height: float,
-) -> tuple[NDArray[np.floating], NDArray[np.uint64]]:
+) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
     """Points [n, 3] spread over the two larger axes of Gaussians at places [N, 3] over the floor, and their slices [n].
 
     What lies flat on the floor is all floor, also where it is tilted a little.
@@ -114,7 +122,6 @@ def _samples(
     turned = np.einsum("ij,njk->nik", axes.astype(np.float32), axes_of(gaussians))
     normal, middle, long = (np.take_along_axis(turned, order[:, None, i : i + 1], 2)[..., 0] for i in range(3))
     reach = np.minimum(REACH * np.take_along_axis(scales, order, 1), MAX_REACH)
-    spacing = min(resolution, SLICE)
     across, along = np.maximum(np.ceil(2 * reach[:, 1:] / spacing).astype(np.int64), 1).T
     total = across * along
     owner = np.repeat(np.arange(len(total)), total)
@@ -128,5 +135,4 @@ def _samples(
     slot = slices_of(points[:, 2], min_height)
     is_flat = (np.abs(places[:, 2]) < min_height) & (np.abs(normal[:, 2]) > LEVEL)
     slot[is_flat[owner]] = 0
-    is_held = (slot >= 0) & (slot < NUM_SLICES)
-    return points[is_held], slot[is_held].astype(np.uint64)
+    return points, slot

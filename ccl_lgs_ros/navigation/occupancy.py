@@ -1,22 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the floor is, and which of its cells are free, occupied or unknown."""
 
+from typing import Any
+
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.grid import FREE, OCCUPIED, UNKNOWN, Grid
 from ccl_lgs_ros.navigation.columns import MIN_OPACITY, SLICE, Columns, axes_of
 from ccl_lgs_ros.structures import Gaussians
 
+ROUNDING = 1e-6  # cells
 LEVEL = 0.9  # cosine between up and the normal of a level surface
 BIN = 0.02  # metres of height
 MIN_FLOOR_AREA = 1.5  # square metres: more than a table top
+ENOUGH = 200_000  # Gaussians, evenly chosen, tell where the floor is
 MIN_FLOOR_SHARE = 0.2  # of the largest level surface; a ceiling may be larger than what was seen of the floor
 
 
 def floor_height(gaussians: Gaussians, up: NDArray[np.floating]) -> float | None:
     """The height along `up` [3] of the lowest large level surface; None where there is none."""
+    every = len(gaussians) // ENOUGH + 1
+    gaussians = gaussians.select(torch.arange(0, len(gaussians), every))
     scales = gaussians.scales.numpy(force=True)
     opacity = gaussians.opacities.numpy(force=True)
     up = (np.asarray(up) / np.linalg.norm(up)).astype(np.float32)
@@ -24,7 +31,7 @@ def floor_height(gaussians: Gaussians, up: NDArray[np.floating]) -> float | None
     normal = np.take_along_axis(axes_of(gaussians), thin[:, None, None], axis=2)[:, :, 0]
     is_level = (np.abs(normal @ up) > LEVEL) & (opacity >= MIN_OPACITY)
     height = gaussians.means.numpy(force=True)[is_level] @ up
-    area = (np.pi * np.sort(scales[is_level], axis=1)[:, 1:].prod(1) * opacity[is_level]).clip(max=1.0)
+    area = (np.pi * np.sort(scales[is_level], axis=1)[:, 1:].prod(1) * opacity[is_level]).clip(max=1.0) * every
     if not len(height):
         return None
     place = np.floor(height / BIN).astype(np.int64)
@@ -57,19 +64,25 @@ def occupancy(columns: Columns, robot_height: float, narrow: float) -> Grid:
     band = np.uint64(((1 << (max(slices, 0) + 1)) - 2) & (2**64 - 1))
     is_occupied = (columns.bits & band) != 0
     is_floor = ((columns.bits & np.uint64(1)) != 0) & ~is_occupied
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    is_floor = _shaped(is_floor, cv2.MORPH_CLOSE, cross) & ~is_occupied
     cells = np.full(columns.bits.shape, UNKNOWN, np.int8)
-    cells[_rounded(is_floor, narrow / columns.resolution) & ~is_occupied] = FREE
+    cells[_shaped(is_floor, cv2.MORPH_OPEN, _disc(narrow / columns.resolution))] = FREE
     cells[is_occupied] = OCCUPIED
     return columns.grid(cells)
 
 
-def _rounded(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
-    """A mask [R, C] with its single holes closed, as far as a disc of a radius in cells fits in it."""
+def _shaped(mask: NDArray[np.bool_], operation: int, kernel: NDArray[Any]) -> NDArray[np.bool_]:
+    """A mask [R, C] opened or closed with a kernel; all outside is False."""
     if not mask.size:
         return mask
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, cross)
-    reach = int(radius + 1e-6)
+    margin = len(kernel)
+    shaped = cv2.morphologyEx(np.pad(mask, margin).astype(np.uint8), operation, kernel)
+    return shaped[margin:-margin, margin:-margin] > 0
+
+
+def _disc(radius: float) -> NDArray[np.uint8]:
+    """The cells whose middles are within a radius, in cells, of the middle one's."""
+    reach = int(radius + ROUNDING)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = (x**2 + y**2 <= (radius + 1e-6) ** 2).astype(np.uint8)
-    return cv2.morphologyEx(closed, cv2.MORPH_OPEN, disc) > 0
+    return (x**2 + y**2 <= (radius + ROUNDING) ** 2).astype(np.uint8)
