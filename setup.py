@@ -52,7 +52,7 @@ setup(
     # the package then extends its own path over generated messages that are installed elsewhere.
     package_dir={"": "."},
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["**/*.json", "**/*.csv", "**/*.yaml", "**/*.txt"]},
+    package_data={NAME: ["**/*.json", "**/*.csv", "**/*.yaml", "**/*.txt", "**/*.html", "**/*.css"]},
     install_requires=(ROOT / "requirements.txt").read_text().split(),
     extras_require={
         "ros": ROS_RUNTIME + ROS_GENERATORS,

@@ -16,7 +16,6 @@ from ccl_lgs_ros.errors import Cancelled, CclLgsError
 COMMANDS = {
     "map": "mapping",
     "query": "asking",
-    "approach": "approaching",
     "render": "rendering",
     "evaluate": "scoring",
     "export": "exporting",

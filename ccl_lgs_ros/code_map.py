@@ -6,6 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.answer_views import MIN_SHOWN_ALPHA
+from ccl_lgs_ros.association.identity import named_gaussians
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.colours import track_colors
 from ccl_lgs_ros.pictures import Image, rendered_color
@@ -14,10 +15,11 @@ from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
 
 def gaussian_colors(level: SemanticLevel, by: str = "track") -> NDArray[np.float32]:
-    """The colour [N, 3] of each Gaussian's track, or with `by` "entry" of its code, which things of one kind share."""
-    track = level.track_of_gaussian.numpy(force=True).astype(np.int64)
+    """The colour [N, 3] of each Gaussian's thing, the same from version to version; or with `by` "entry" of its code,
+    which things of one kind share."""
     if by == "track":
-        return track_colors(track)
+        return track_colors(named_gaussians(level))
+    track = level.track_of_gaussian.numpy(force=True)
     return track_colors(np.append(level.entry_of_track.numpy(force=True), NONE)[track])
 
 

@@ -46,6 +46,7 @@ OWNERS = {
     "skimage": ("perception",),
     "viser": ("viewer",),
     "PIL": ("lettering",),
+    "jinja2": ("report",),
 }
 TORCH_FREE = (
     "errors",

@@ -86,6 +86,11 @@ def load(directory: MapDirectory, version: int | None = None) -> SemanticMap:
     raise MapError(f"the map {directory.path} changes faster than it can be read; try again")
 
 
+def published_at(directory: MapDirectory, version: int) -> str:
+    """When a version was published, as ISO 8601 says it; raises MapError as `load`."""
+    return str(_read_description(directory.snapshot_path(version)).get("created", ""))
+
+
 def _loaded(directory: MapDirectory, version: int) -> SemanticMap:
     folder = directory.snapshot_path(version)
     if not folder.is_dir():
