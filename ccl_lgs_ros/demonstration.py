@@ -22,6 +22,7 @@ from ccl_lgs_ros.showing import answer_json
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.structures import SemanticMap
+from ccl_lgs_ros.viewing import viewed_from
 
 MARK = "made-by-ccl-lgs-demo"  # a folder with this file in it may be made anew
 SHOWN_VIEWS = 4
@@ -37,10 +38,11 @@ def demonstrate(output: Path, seed: int, config: MapConfig, progress: Progress =
     scene = make_scene(seed, output / "room", progress=progress)
     report, semantic_map = map_recording(output / "room", output / "map", config, progress)
     keyframes = KeyframeStore(MapDirectory.open(output / "map"))
+    views = viewed_from(keyframes)
     prompts = [scene.prompts[0], scene.prompts[-1], scene.absent[0]]
     lines = [f"{'prompt':<22} {'answer':<44} {'score':>6}  picture"]
     for number, prompt in enumerate(prompts, start=1):
-        found = query_map(semantic_map, prompt, config)
+        found = query_map(semantic_map, prompt, config, views=views)
         path = output / f"answer_{number}_{prompt.replace(' ', '_')}.png"
         write_picture(path, best_view_picture(semantic_map, found, keyframes, config))
         path.with_suffix(".json").write_text(json.dumps(answer_json(found), indent=1))
