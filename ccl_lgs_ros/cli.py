@@ -22,6 +22,7 @@ COMMANDS = {
     "make-scene": "scenes",
     "demo": "demo",
     "view": "view",
+    "approach": "approaching",
     "report": "report",
     "check-bag": "bags",
     "doctor": "doctor",
