@@ -17,6 +17,9 @@ from ros.harness import LATCHED, RELIABLE
 from ros.test_keyframe_node import counted
 from std_srvs.srv import Trigger
 
+from ccl_lgs_ros.storage.capture_log import captures
+from ccl_lgs_ros.storage.map_directory import MapDirectory
+
 QUICK = {"keyframes__min_translation": 0.1, "ingest__tf_timeout": 6.0}
 
 
@@ -27,7 +30,7 @@ def put(client: Any, name: str, value: Any) -> Any:
 
 
 def test_gates_change_while_images_come_and_refusals_say_why(client, start, tmp_path: Path) -> None:
-    start("keyframe_node", map_path=tmp_path / "map", qos="reliable", **QUICK)
+    node = start("keyframe_node", map_path=tmp_path / "map", qos="reliable", **QUICK)
     keyframes, statuses = client.collect(Keyframe, "keyframe"), client.collect(MapStatus, "status", LATCHED)
     camera = FakeCamera(client, RELIABLE)
     for _ in range(3):
@@ -51,6 +54,11 @@ def test_gates_change_while_images_come_and_refusals_say_why(client, start, tmp_
     camera.send()
     camera.send()
     client.until(counted(statuses, frames_dropped_depth=1), 60, "the wall is farther than depth may be")
+    assert node.interrupt() == 0
+    [record] = captures(MapDirectory.open(tmp_path / "map"))
+    assert (record["source"], record["images"], record["kept"]) == ("live topics", 9, 5)
+    assert record["kept"] + sum(record["dropped"].values()) == 9
+    assert record["dropped"]["depth"] == 1 and "ingest.depth_min_valid_ratio" in record["first"]["depth"]
 
 
 def test_the_quality_of_service_of_each_topic_can_be_overridden(client, start, tmp_path: Path) -> None:
