@@ -3,6 +3,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,20 @@ def test_any_text_is_read_and_reads_the_same_when_told_again(text: str) -> None:
 
 def test_every_part_word_names_a_part() -> None:
     assert all(read(f"the {word} of the thing").phrase.whole == Phrase(words="thing") for word in PARTS)
+
+
+def said_as(*tables: Mapping[tuple[str, ...], str]) -> dict[str, str]:
+    """The ways to say each meaning, as the page lists them."""
+    ways: dict[str, list[str]] = {}
+    for way, meaning in (item for table in tables for item in table.items()):
+        ways.setdefault(meaning, []).append(" ".join(way))
+    return {meaning: ", ".join(listed) for meaning, listed in ways.items()}
+
+
+def test_the_page_lists_every_word_of_the_grammar() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "asking.md").read_text()
+    for meaning, ways in {**said_as(RELATIONS), **said_as(CHOICES, SIDES)}.items():
+        assert f"| {meaning} | {ways} |" in page
+    one_line = " ".join(page.split())
+    assert ", ".join(sorted(PARTS)) in one_line
+    assert ", ".join(" ".join(name) for name in ONE_NAME) in one_line

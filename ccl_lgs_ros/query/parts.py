@@ -2,7 +2,7 @@
 """Parts of things: what matches a prompt at the level of parts, inside the things that it may be a part of."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +67,8 @@ def _owners(found: Matched, wholes: Sequence[Instance]) -> NDArray[np.int64]:
 
 def _only(found: Matched, which: NDArray[np.integer]) -> Matched:
     """Some of the matched Gaussians [m]."""
-    names = ("gaussian", "track", "points", "relevancy", "confidence", "surface")
-    return replace(found, **{name: getattr(found, name)[which] for name in names})
+    of_gaussians = [field.name for field in fields(found) if field.name not in ("tracks", "look", "spacing")]
+    return replace(found, **{name: getattr(found, name)[which] for name in of_gaussians})
 
 
 def _best_inside(

@@ -24,6 +24,7 @@ from ccl_lgs_ros.query.telling import quoted, told
 from ccl_lgs_ros.query.wording import (
     ARTICLES,
     CHOICES,
+    FAREWELLS,
     JOINERS,
     MEASURED_FROM,
     NEGATIONS,
@@ -212,9 +213,9 @@ def _name(words: Words) -> str:
     Raises:
         UnreadableError: if they are none.
     """
-    if not words:
-        raise UnreadableError("a name is missing")
     words = without_farewell(words)
+    if begins(words, FAREWELLS)[1] == len(words):  # or there are no words
+        raise UnreadableError("a name is missing")
     if (relation := begins(words, RELATIONS)[0]) and not is_inside_name(words, 0):
         raise UnreadableError(f'nothing comes before "{relation}"')
     if words[-1].plain in NEGATIONS:
