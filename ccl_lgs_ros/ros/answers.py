@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from geometry_msgs.msg import Point, Pose, Vector3
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import ColorRGBA, Header
@@ -11,10 +12,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from ccl_lgs_ros.answers import Instance
 from ccl_lgs_ros.colours import base_colors
-from ccl_lgs_ros.geometry import rigid, transform_points
+from ccl_lgs_ros.geometry import quat_from_rotation, rigid, transform_points
 from ccl_lgs_ros.msg import SemanticInstance
 from ccl_lgs_ros.ros.clouds import cloud_message, packed_rgb
-from ccl_lgs_ros.ros.conversions import header_message, point_message, pose_message, vector_message
+from ccl_lgs_ros.ros.conversions import header_message, point_message, quaternion_message, vector_message
 from ccl_lgs_ros.ros.questions import Reply
 from ccl_lgs_ros.ros.requests import MOST_APPROACHES
 from ccl_lgs_ros.srv import SemanticQuery
@@ -25,6 +26,8 @@ TEXT_HEIGHT = 0.08  # metres
 CENTROID_SIZE = 0.04  # metres
 ARROW_LENGTH, ARROW_WIDTH = 0.3, 0.06  # metres
 MOST_KEYFRAMES = 5  # in a message
+DIGITS = 4  # of metres: more would only lengthen what a terminal prints
+TURN_DIGITS = 6  # of a quaternion
 
 
 def instance_messages(
@@ -49,12 +52,12 @@ def instance_messages(
                 id=instance.id,
                 level=instance.level,
                 score=float(instance.score),
-                centroid=point_message(transform_points(answer_from_world, instance.centroid)),
-                box_pose=pose_message(answer_from_world @ world_from_box),
-                box_size=vector_message(instance.box.size),
-                surface_point=[] if point is None else [point_message(transform_points(answer_from_world, point))],
-                surface_normal=[] if normal is None else [vector_message(answer_from_world[:3, :3] @ normal)],
-                approach_poses=[pose_message(answer_from_world @ pose) for pose in to_drive_to],
+                centroid=_short_point(transform_points(answer_from_world, instance.centroid)),
+                box_pose=_short_pose(answer_from_world @ world_from_box),
+                box_size=vector_message(instance.box.size.round(DIGITS)),
+                surface_point=[] if point is None else [_short_point(transform_points(answer_from_world, point))],
+                surface_normal=[] if normal is None else [_short_turned(answer_from_world, normal)],
+                approach_poses=[_short_pose(answer_from_world @ pose) for pose in to_drive_to],
                 keyframe_ids=list(instance.keyframe_ids[:MOST_KEYFRAMES]),
                 num_gaussians=len(instance.gaussian_ids),
                 index_offset=offset,
@@ -63,6 +66,19 @@ def instance_messages(
         )
         offset += len(shown.gaussian_ids)
     return messages
+
+
+def _short_point(point: NDArray[np.floating]) -> Point:
+    return point_message(point.round(DIGITS))
+
+
+def _short_turned(target_from_source: NDArray[np.floating], direction: NDArray[np.floating]) -> Vector3:
+    return vector_message((target_from_source[:3, :3] @ direction).round(DIGITS))
+
+
+def _short_pose(transform: NDArray[np.floating]) -> Pose:
+    quat = quat_from_rotation(transform[:3, :3]).round(TURN_DIGITS)
+    return Pose(position=_short_point(transform[:3, 3]), orientation=quaternion_message(quat + 0.0))  # no -0.0
 
 
 def fill_response(response: SemanticQuery.Response, reply: Reply, stamp_ns: int) -> None:

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from ccl_lgs_ros.answers import Instance
-from ccl_lgs_ros.config import MapConfig, updated
+from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.navigating import Surroundings, find_approaches
 from ccl_lgs_ros.ros.conversions import pose_message
 from ccl_lgs_ros.ros.qos import LATCHED, with_overrides
@@ -34,12 +34,10 @@ class Destinations:
 
 def destinations(reply: Reply, question: Question, around: Surroundings, config: MapConfig) -> Destinations:
     """Where to drive to for the instances of an answer, at the standoff that the question asks for."""
-    wanted: dict[str, object] = {
-        "navigation.max_approaches": max(question.num_approaches, config.navigation.max_approaches)
-    }
-    if question.standoff is not None:
-        wanted["navigation.standoff"] = question.standoff
-    config = updated(config, wanted)
+    options = config.navigation
+    standoff = options.standoff if question.standoff is None else question.standoff
+    count = max(question.num_approaches, options.max_approaches)
+    config = replace(config, navigation=replace(options, standoff=standoff, max_approaches=count))
     near = None if reply.world_from_asker is None else reply.world_from_asker[:3, 3]
     found = [find_approaches(instance, around, config, near) for instance in reply.answer.instances]
     return Destinations(

@@ -18,7 +18,7 @@ from ccl_lgs_ros.srv import SemanticQuery
 LEVELS = {"": "", "auto": "", "whole": "wp", "part": "sp", "wp": "wp", "sp": "sp"}  # "" = as the node is set
 MOST_INSTANCES = 1000
 MOST_APPROACHES = 100
-FARTHEST_STANDOFF = 100.0  # metres
+FARTHEST_STANDOFF = 10.0  # metres
 FARTHEST = 1e6  # metres from the origin of a frame; beyond, a float32 no longer tells millimetres from decimetres
 LONGEST_NAME = 256  # characters of a frame
 LONGEST_SIDE = 16_384  # pixels

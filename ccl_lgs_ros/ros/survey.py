@@ -21,14 +21,14 @@ class Survey:
         self.is_wanted = True
         key = (semantic_map.map_id, semantic_map.version, config.navigation)
         if key != self._key and (self._loading is None or self._loading.is_done):
-            self._key, self._loading = key, Loading(lambda: surroundings(semantic_map, config))
+            self._key, self._loading = key, Loading(lambda: _surveyed(semantic_map, config))
         return key == self._key and self._loading is not None and self._loading.is_done
 
     def newest(self, semantic_map: SemanticMap) -> Surroundings:
         """What was surveyed last of this map, if only a moment ago of the version before.
 
         Raises:
-            MapError: if that is not done.
+            MapError: if that is not done, or the map is too large for a grid.
             ConfigError: saying which option cannot be.
         """
         if self._loading is None or self._key[0] != semantic_map.map_id or not self._loading.is_done:
@@ -39,3 +39,10 @@ class Survey:
     def version(self) -> tuple[object, ...]:
         """What `newest` was made from."""
         return self._key
+
+
+def _surveyed(semantic_map: SemanticMap, config: MapConfig) -> Surroundings:
+    try:
+        return surroundings(semantic_map, config)
+    except ValueError as error:
+        raise MapError(str(error)) from error

@@ -23,14 +23,16 @@ from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import CclLgsError, TransformError
 from ccl_lgs_ros.geometry import rigid, rotation_from_quat
 from ccl_lgs_ros.ingest.transforms import TransformBuffer
+from ccl_lgs_ros.navigating import Surroundings, surroundings
 from ccl_lgs_ros.query.boxes import Box, is_inside, overlap
 from ccl_lgs_ros.ros.answers import answer_cloud, gaussian_indices, instance_messages
 from ccl_lgs_ros.ros.conversions import header_message
+from ccl_lgs_ros.ros.destinations import destinations
 from ccl_lgs_ros.ros.map_reader import MapReader
 from ccl_lgs_ros.ros.pictures import asked_picture, draw
 from ccl_lgs_ros.ros.query_options import QueryNodeOptions
 from ccl_lgs_ros.ros.questions import ask, error_code, thinned
-from ccl_lgs_ros.ros.requests import MOST_INSTANCES, checked_question
+from ccl_lgs_ros.ros.requests import MOST_APPROACHES, MOST_INSTANCES, checked_question
 from ccl_lgs_ros.structures import SemanticMap
 
 CODES = SemanticQuery.Response
@@ -63,6 +65,10 @@ requests = st.builds(
     roi_pose=poses,
     roi_size=st.builds(Vector3, x=numbers, y=numbers, z=numbers) | st.just(Vector3()),
     near=st.lists(points, max_size=1),
+    seen_from=st.lists(poses, max_size=1),
+    plain=st.booleans(),
+    max_approaches=st.integers(0, 2**32 - 1) | st.integers(0, 3),
+    standoff=singles,
 )
 sides = st.integers(0, 2**32 - 1) | st.integers(0, 200)
 matrices = st.lists(numbers | st.floats(1.0, 300.0), min_size=9, max_size=9)
@@ -77,6 +83,11 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> MapReader:
     return reader
 
 
+@pytest.fixture(scope="module")
+def around(reader: MapReader) -> Surroundings:
+    return surroundings(reader.map, MapConfig())
+
+
 def reply_to(reader: MapReader, request: SemanticQuery.Request, options: QueryNodeOptions = OPTIONS):
     return ask(reader, MapConfig(), checked_question(request, options), LOOKUP, options.max_points)
 
@@ -89,9 +100,12 @@ def stamped(pose: Pose, frame_id: str) -> PoseStamped:
 
 @PROPERTY
 @given(request=requests)
-def test_any_question_is_answered_or_refused_by_a_sentence(reader: MapReader, request: SemanticQuery.Request) -> None:
+def test_any_question_is_answered_or_refused_by_a_sentence(
+    reader: MapReader, around: Surroundings, request: SemanticQuery.Request
+) -> None:
     try:
         reply = reply_to(reader, request)
+        found = destinations(reply, checked_question(request, OPTIONS), around, MapConfig())
     except CclLgsError as error:
         assert str(error) and len(str(error)) < 1000
         assert error_code(error) not in (CODES.OK, CODES.INTERNAL, CODES.NO_MAP)
@@ -100,8 +114,9 @@ def test_any_question_is_answered_or_refused_by_a_sentence(reader: MapReader, re
     assert len(rows) <= OPTIONS.max_points and reply.message
     header = header_message(0, reply.frame_id)
     cloud = answer_cloud(reply.listed, reply.semantic_map.gaussians, reply.answer_from_world, header)
-    messages = instance_messages(reply.answer.instances, reply.answer_from_world, reply.listed)
+    messages = instance_messages(reply.answer.instances, reply.answer_from_world, reply.listed, found.poses)
     assert cloud.width == len(rows) and all(math.isfinite(m.centroid.x) for m in messages)
+    assert all(math.isfinite(pose.position.x) for m in messages for pose in m.approach_poses)
 
 
 @settings(PROPERTY, max_examples=60)
@@ -147,6 +162,11 @@ def test_a_picture_of_sixty_thousand_pixels_a_side_is_refused(reader: MapReader)
         ("near", [Point(y=1e9)]),
         ("roi_size", Vector3(x=-1.0)),
         ("roi_size", Vector3(x=math.inf)),
+        ("seen_from", [Pose(position=Point(x=math.nan))]),
+        ("seen_from", [Pose(orientation=Quaternion(w=0.0))]),
+        ("max_approaches", MOST_APPROACHES + 1),
+        ("standoff", math.nan),
+        ("standoff", 1e6),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(reader: MapReader, field: str, value) -> None:
