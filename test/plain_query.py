@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a query answers, written out step by step from the rules of groups.py and instances.py: the reference that the
-fast path is held to. Nothing is indexed, encoded or kept; every piece is looked at for itself.
+fast path is held to. Nothing is indexed, encoded or kept; every piece is looked at for itself. What twins.py, wholes.py
+and strays.py say of a thing's shape is taken from there.
 """
 
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from ccl_lgs_ros.answers import Box
+from ccl_lgs_ros.geometry import level_axes
 from ccl_lgs_ros.query import groups as rules
 from ccl_lgs_ros.query.answer import LEAST_EVIDENCE, LEVEL_TIE
-from ccl_lgs_ros.query.boxes import level_axes
 from ccl_lgs_ros.query.instances import CONNECT_RANGE, CONNECT_SCALES, FULL_SUPPORT, STRAY_SHARE
 from ccl_lgs_ros.query.pieces import FACE_ANGLE, FLATNESS, INTERLOCKED
+from ccl_lgs_ros.query.strays import core_of
+from ccl_lgs_ros.query.twins import twin_of
+from ccl_lgs_ros.query.wholes import parts_of_wholes
 from ccl_lgs_ros.structures import NONE, SemanticMap
 
 
@@ -71,14 +75,15 @@ def plain_things(
     if len(ids) == 0:
         return []
     scales = gaussians.log_scales[ids].sort(dim=1).values
-    surface = (torch.pi * (scales[:, 1] + scales[:, 2]).exp() * gaussians.logit_opacities[ids].sigmoid()).numpy()
+    opacity = gaussians.logit_opacities[ids].sigmoid().numpy()
+    surface = (torch.pi * (scales[:, 1] + scales[:, 2]).exp()).numpy() * opacity
     spacing = float(scales[:, 1].median().exp())
     distance = connect_distance or float(np.clip(CONNECT_SCALES * spacing, *CONNECT_RANGE))
     points, track = gaussians.means[ids].numpy(), level.track_of_gaussian[ids].long().numpy()
     look = level.codebook.entries[level.entry_of_track].numpy()
     up = np.array(semantic_map.map_up)
     thing, piece = plain_groups(points, track, look, distance, up)
-    confidence = level.confidence[ids].numpy() / 255.0
+    confidence = level.confidence[ids].numpy() / np.float32(255.0)
     things = []
     for which in range(thing.max() + 1):
         own = thing == which
@@ -92,9 +97,10 @@ def plain_things(
         score = np.average(relevancy[ids].numpy()[own], weights=weight if weight.sum() > 0 else None)
         evidence = score * (1.0 - np.exp(-own.sum() / (FULL_SUPPORT * min_gaussians)))
         if evidence >= LEAST_EVIDENCE * threshold:
-            members = frozenset(ids.numpy()[own].tolist())
-            box = plain_box(points[own], up)
-            things.append(PlainThing(gaussians=members, score=score, evidence=evidence, box=box))
+            for half in _halves(points, opacity, confidence, np.flatnonzero(own), up):
+                members = frozenset(ids.numpy()[half].tolist())
+                box = plain_box(core_of(points[half], opacity[half], confidence[half]), up)
+                things.append(PlainThing(gaussians=members, score=score, evidence=evidence, box=box))
     return sorted(things, key=lambda thing: -thing.evidence)
 
 
@@ -122,7 +128,23 @@ def plain_groups(
     joined = _joined(cells, piece, pairs[~is_same], look[track_of_cell], distance, up)
     near = _satellites(cells, piece, look[track_of_cell], max(rules.SATELLITE_GAP, distance))
     thing = _components(int(piece.max()) + 1, np.array(joined + near, dtype=np.int64).reshape(-1, 2))
-    return thing[piece][cell_of_point], piece[cell_of_point]
+    cell_of = [np.flatnonzero(thing[piece] == t) for t in range(thing.max() + 1)]
+    main = [np.bincount(piece[cell]).argmax() for cell in cell_of]
+    look_of_thing = np.stack([look[track_of_cell[piece == p][0]] for p in main])
+    whole = _components(len(main), parts_of_wholes(cells, thing[piece], look_of_thing, up, distance))
+    return whole[thing][piece][cell_of_point], piece[cell_of_point]
+
+
+def _halves(
+    points: NDArray[np.float32],
+    opacity: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    own: NDArray[np.int64],
+    up: NDArray[np.float64],
+) -> list[NDArray[np.int64]]:
+    """The points of a thing, or of each of the two that it is."""
+    is_second = twin_of(points[own], core_of(points[own], opacity[own], confidence[own]), up)
+    return [own] if is_second is None else [own[~is_second], own[is_second]]
 
 
 def plain_box(points: NDArray[np.floating], up: NDArray[np.float64]) -> Box:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccl_lgs_ros.answers import Answer, Instance, Prompt
-from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched
+from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched, parted
 from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_tracks
 from ccl_lgs_ros.structures import SemanticMap
 
@@ -102,7 +102,7 @@ def answer(
             )
     best_level = _best_level(evidence)
     chosen = evidence[best_level]
-    groups = chosen.groups[:max_instances]
+    groups = parted(chosen.found, chosen.groups[:max_instances], up)[:max_instances]
     instances = instances_of(chosen.found, groups, best_level, semantic_map.levels[best_level], up)
     best_score = max(e.best_score for e in evidence.values()) if not instances else chosen.best_score
     return answered(semantic_map, prompt, instances, best_score, threshold, best_level)

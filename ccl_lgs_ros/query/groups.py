@@ -9,7 +9,10 @@ The rule, in order:
    inside the other's box), or when they are faces that meet at an angle along most of the smaller one's side (the front
    and the side of a box). A narrow strip along the other (a rim, a lid) or a mere speck on it need look less alike.
 3. A small piece near a large one of the same look is part of it, though nothing is seen in between (a handle, a leg).
-4. All else is several things: what does not touch, and equal things side by side that all views kept apart.
+4. What stands right beneath a thing of the same look, and what is its other side, is part of it (wholes.py).
+5. All else is several things: what does not touch, and equal things side by side that all views kept apart.
+
+Equal things side by side that no view kept apart are told from one by their shape, later (twins.py).
 """
 
 import numpy as np
@@ -20,6 +23,7 @@ from scipy.spatial import KDTree
 
 from ccl_lgs_ros.query.boxes import quantiles
 from ccl_lgs_ros.query.pieces import Pieces
+from ccl_lgs_ros.query.wholes import parts_of_wholes
 
 CELLS_PER_DISTANCE = 2  # points are joined by cells of this fraction of the connect distance
 CELLS_OUT = (
@@ -59,7 +63,27 @@ def group_points(
     joined = _joined(pieces, touching, is_alike, distance)
     near = _satellites(cells, piece_of_cell, track_of_piece, look, max(SATELLITE_GAP, distance))
     thing_of_piece = _components(len(pieces.size), np.concatenate([joined, near]))
+    thing_of_piece = _with_parts(cells, piece_of_cell, thing_of_piece, look[track_of_piece], up, distance)
     return thing_of_piece[piece_of_cell][cell_of_point], piece_of_cell[cell_of_point]
+
+
+def _with_parts(
+    cells: NDArray[np.float64],
+    piece: NDArray[np.int64],
+    thing_of_piece: NDArray[np.int64],
+    look: NDArray[np.floating],  # [p, D] of each piece
+    up: NDArray[np.float64],
+    distance: float,
+) -> NDArray[np.int64]:
+    """The thing [p] of each piece after things became one that belong together."""
+    count = int(thing_of_piece.max()) + 1
+    if count == 1:
+        return thing_of_piece
+    largest = np.empty(count, dtype=np.int64)  # the piece whose look is the thing's
+    by_size = np.argsort(np.bincount(piece), kind="stable")
+    largest[thing_of_piece[by_size]] = by_size
+    pairs = parts_of_wholes(cells, thing_of_piece[piece], look[largest], up, distance)
+    return _components(count, pairs)[thing_of_piece] if len(pairs) else thing_of_piece
 
 
 def _cells(

@@ -2,7 +2,7 @@
 """The things in 3D that matched a prompt: grouped, scored, ranked, boxed."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from ccl_lgs_ros.answers import Box, Instance
 from ccl_lgs_ros.query.boxes import is_inside, upright_box
 from ccl_lgs_ros.query.groups import group_points
 from ccl_lgs_ros.query.relevancy import TrackIndex
+from ccl_lgs_ros.query.strays import core_of
+from ccl_lgs_ros.query.twins import twin_of
 from ccl_lgs_ros.structures import Gaussians, SemanticLevel
 
 # The connect distance that the map itself suggests: a few Gaussians, yet less than what tells two things apart.
@@ -36,6 +38,7 @@ class Matched:
     points: NDArray[np.float32]  # [n, 3]
     relevancy: NDArray[np.float32]  # [n]
     confidence: NDArray[np.float32]  # [n] in (0, 1]
+    opacity: NDArray[np.float32]  # [n] in (0, 1)
     surface: NDArray[np.float32]  # [n] square metres that a Gaussian covers, times its opacity
     spacing: float  # metres: the usual size of these Gaussians
 
@@ -47,6 +50,8 @@ class Group:
     member: NDArray[np.int64]  # [m] places in the arrays of Matched
     score: float  # mean relevancy, weighted by confidence and surface
     evidence: float  # the score, less what it lacks in support: by it groups are ranked and levels are chosen
+    whole: int  # Gaussians of the group as it was found, which may have been two things that touch
+    is_second: bool = False  # of those two
 
 
 def matched(
@@ -69,6 +74,7 @@ def matched(
         points=_rows(gaussians.means, ids),
         relevancy=relevancy_of_track[tracks][place],
         confidence=np.divide(_rows(level.confidence, ids), 255.0, dtype=np.float32),
+        opacity=opacity,
         surface=np.float32(np.pi) * np.exp(middle + largest) * opacity,
         spacing=float(np.exp(_lower_median(middle))) if len(ids) else 0.0,
     )
@@ -100,15 +106,35 @@ def grouped(found: Matched, up: NDArray[np.float64], *, min_gaussians: int, conn
     chosen = np.flatnonzero(is_thing)
     chosen = chosen[np.argsort(-evidence[chosen], kind="stable")]
     return [
-        Group(member=order[end[t] - count[t] : end[t]], score=float(score[t]), evidence=float(evidence[t]))
+        Group(
+            member=order[end[t] - count[t] : end[t]],
+            score=float(score[t]),
+            evidence=float(evidence[t]),
+            whole=int(count[t]),
+        )
         for t in chosen
     ]
+
+
+def parted(found: Matched, groups: list[Group], up: NDArray[np.float64]) -> list[Group]:
+    """The groups in their order, those that are two equal things against each other as two."""
+    things: list[Group] = []
+    for group in groups:
+        member = group.member[np.argsort(found.gaussian[group.member])]  # as samples must not hang on how it was found
+        group = replace(group, member=member)
+        is_second = twin_of(found.points[member], _core(found, group), up)
+        if is_second is None:
+            things.append(group)
+        else:
+            things.append(replace(group, member=member[~is_second]))
+            things.append(replace(group, member=member[is_second], is_second=True))
+    return things
 
 
 def instances_of(
     found: Matched, groups: list[Group], level_name: str, level: SemanticLevel, up: NDArray[np.float64]
 ) -> tuple[Instance, ...]:
-    """The groups as instances, in their order.
+    """The groups, `parted`, as instances, in their order.
 
     An instance has the id of the track that most of it belongs to; should several share one track, the largest has its
     id, and the others' are raised by OF_ONE_TRACK until they are unique.
@@ -117,7 +143,7 @@ def instances_of(
     main = [_main_track(found, group) for group in groups]
     for group, track, number in zip(groups, main, _ids(level, main, groups), strict=True):
         points = found.points[group.member].astype(np.float64)
-        box = upright_box(points, up)
+        box = upright_box(_core(found, group), up)
         instances.append(
             Instance(
                 id=number,
@@ -125,11 +151,17 @@ def instances_of(
                 score=group.score,
                 centroid=_centroid(points, found.surface[group.member], box),
                 box=box,
-                gaussian_ids=torch.from_numpy(np.sort(found.gaussian[group.member]).astype(np.int64)),
+                gaussian_ids=torch.from_numpy(found.gaussian[group.member].astype(np.int64)),
                 entry=int(level.entry_of_track[track]),
             )
         )
     return tuple(instances)
+
+
+def _core(found: Matched, group: Group) -> NDArray[np.float32]:
+    """The points [k, 3] of a group that are no strays."""
+    member = group.member
+    return core_of(found.points[member], found.opacity[member], found.confidence[member]).astype(np.float32)
 
 
 def _main_track(found: Matched, group: Group) -> int:
@@ -138,9 +170,9 @@ def _main_track(found: Matched, group: Group) -> int:
 
 
 def _ids(level: SemanticLevel, main: list[int], groups: list[Group]) -> list[int]:
-    """The id of each group by its main track; of groups with the same one, the largest has the track's."""
+    """The id of each group by its main track; of groups with the same one, the largest, or its first half, has it."""
     ids, larger, numbers = level.ids.numpy(force=True), Counter[int](), [0] * len(groups)
-    for place in sorted(range(len(groups)), key=lambda i: -len(groups[i].member)):
+    for place in sorted(range(len(groups)), key=lambda i: (-groups[i].whole, groups[i].is_second)):
         track = main[place]
         numbers[place] = int(ids[track]) + OF_ONE_TRACK * larger[track]
         larger[track] += 1
