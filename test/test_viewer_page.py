@@ -38,7 +38,7 @@ FLAGS = [
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 ]
-SIZE = {"width": 860, "height": 460}
+SIZE = {"width": 780, "height": 420}
 PATIENCE = 240_000  # milliseconds; pixels are drawn without a GPU
 LOOKS, BETWEEN_LOOKS = 25, 500  # screenshots tried until a page has drawn what it was told; milliseconds between them
 NEAR_A_LINE = 5  # pixels

@@ -20,6 +20,7 @@ OPTIONAL = {
     "open_clip_torch": "pip install torchvision open_clip_torch    (language features)",
     "segment-anything": "pip install torchvision segment-anything    (masks)",
     "sam2": "SAM2_BUILD_CUDA=0 pip install --no-build-isolation torchvision sam2    (masks and video tracks)",
+    "viser": "pip install viser    (ccl-lgs view)",
 }
 NOT_ALWAYS_NEEDED = ("propagator",)  # only by association.associator=tracker and second_vote=tracker
 OTHER_NAMES = {"opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")}

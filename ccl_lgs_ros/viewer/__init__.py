@@ -5,7 +5,7 @@ splats, colouring      what is drawn, as arrays
 cameras, picking       where to look from, what a click means
 subject                one version of a map, with all that it takes to ask it
 watcher                follows the map directory: a new version is a new subject
-stage, panel           the scene and the controls of one browser tab
+stage, panel, eye      the scene, the controls and the camera of one browser tab
 page                   one tab: what its controls say becomes what its scene shows
 server                 the port that tabs connect to
 """

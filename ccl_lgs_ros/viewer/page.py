@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One browser tab: what its controls say becomes what its scene shows. Tabs share the map and nothing else."""
 
-import logging
 import threading
-import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,9 @@ from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError
 from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
 from ccl_lgs_ros.structures import NONE
-from ccl_lgs_ros.viewer.cameras import View, first_view, flight, fov_of, is_in_sight, view_of, view_through
+from ccl_lgs_ros.viewer.cameras import View, first_view, fov_of, view_of, view_through
 from ccl_lgs_ros.viewer.colouring import RELEVANCY, TRACKS, code_colors, heat_colors, shown_level
+from ccl_lgs_ros.viewer.eye import Eye
 from ccl_lgs_ros.viewer.panel import Panel
 from ccl_lgs_ros.viewer.picking import struck
 from ccl_lgs_ros.viewer.stage import Stage
@@ -23,16 +23,13 @@ from ccl_lgs_ros.viewer.subject import Subject
 from ccl_lgs_ros.viewer.watcher import Sight
 
 PICTURES = 3  # best views shown of an instance
-FLIGHT_PERIOD = 0.03  # seconds between the views of a flight
-
-logger = logging.getLogger(__name__)
 
 
 class Page:
     """See the module. Every public method may be called by any thread."""
 
     def __init__(self, client: ClientHandle, config: MapConfig) -> None:
-        self._client = client
+        self._eye = Eye(client)
         self._guard = threading.RLock()
         self._asked = 0  # questions so far; only the last one is worth an answer
         self._subject: Subject | None = None
@@ -53,7 +50,7 @@ class Page:
             self._panel.show_status(status_of(sight), sight.trouble)
             keyframes = tuple(entry.revision for entry in sight.entries)
             self._subject, self._number = subject, sight.number
-            if not self._has_view:
+            if not self._has_view and (subject is not None or not self._keyframes):
                 self._open_view(sight)
             is_new = subject is not None and (before is None or before.semantic_map is not subject.semantic_map)
             if subject is None:
@@ -84,7 +81,7 @@ class Page:
             if not subject.is_ready():
                 self._panel.show_waiting("what understands the prompt is being loaded ...")
             try:
-                self._found = subject.ask(question)
+                self._found = subject.ask(replace(question, seen_from=self._eye.world_from_viewer))
             except CclLgsError as error:
                 self._found = None
                 self._panel.show_problem(str(error))
@@ -98,10 +95,10 @@ class Page:
         """The same, and fly to the best instance where none is in sight."""
         self.ask()
         with self._guard:
-            found, camera, view = self._found, self._client.camera, self._view
+            found = self._found
             if found is None or not found.instances:
                 return
-            if not any(is_in_sight(view, camera.fov, item.centroid) for item in found.instances):
+            if not any(self._eye.sees(item.centroid) for item in found.instances):
                 self._fly_to(found.instances[0])
 
     def look(self) -> None:
@@ -128,15 +125,18 @@ class Page:
             self._fly_to(instance)
             ids = instance.keyframe_ids[:PICTURES]
             try:
+                stands = subject.approaches(instance)
+                self._stage.show_stands(stands.poses, up_of(subject), self._panel.visible.stands)
                 pictures = [(f"keyframe {id}", subject.picture(found, instance, id)) for id in ids]
-                self._panel.show_pictures("Best views" if ids else "No keyframe shows it", pictures)
+                title = "Best views" if ids else "No keyframe shows it"
+                self._panel.show_pictures(title, pictures, f"Where to stand: {stands.message}.")
             except CclLgsError as error:
                 self._panel.show_problem(str(error))
 
     def open(self, entry: KeyframeEntry) -> None:
         """Fly to where a keyframe was taken, and show its photo."""
         with self._guard:
-            self._fly(view_through(entry))
+            self._eye.fly(view_through(entry))
             if self._subject is not None:
                 self._panel.show_pictures(f"Keyframe {entry.id}", [("", self._subject.photo(entry.id))])
 
@@ -157,33 +157,15 @@ class Page:
             return
         view, entry = opened
         self._has_view = subject is not None
-        self._stand(view)
-        self._client.camera.fov = fov_of(entry.camera)
-
-    def _stand(self, view: View) -> None:
-        camera = self._client.camera
-        with self._client.atomic():
-            camera.position = view.position
-            camera.look_at = view.look_at
-
-    @property
-    def _view(self) -> View:
-        camera = self._client.camera
-        return View(position=camera.position, look_at=camera.look_at)
+        self._eye.stand(view, fov_of(entry.camera))
 
     def _fly_to(self, instance: Instance) -> None:
         """To where the best view of an instance was taken; without any, turn towards it."""
         best = instance.keyframe_ids[:1]
         if best and self._subject is not None:
-            self._fly(view_of(self._subject.store.entries[best[0]], instance.centroid))
+            self._eye.fly(view_of(self._subject.store.entries[best[0]], instance.centroid))
         else:
-            self._fly(View(position=self._view.position, look_at=instance.centroid))
-
-    def _fly(self, view: View) -> None:
-        for step in flight(self._view, view):
-            self._stand(step)
-            self._client.flush()
-            time.sleep(FLIGHT_PERIOD)
+            self._eye.fly(View(position=self._eye.view.position, look_at=instance.centroid))
 
 
 def tracks_of(subject: Subject) -> NDArray[np.integer]:

@@ -10,6 +10,7 @@ from viser import GuiApi
 from ccl_lgs_ros.answers import Answer, Instance
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.pictures import Image
+from ccl_lgs_ros.showing import asked_text
 from ccl_lgs_ros.viewer.colouring import MODES, PHOTO
 from ccl_lgs_ros.viewer.stage import Visible
 from ccl_lgs_ros.viewer.subject import Question
@@ -62,12 +63,13 @@ class Panel:
             self._path = gui.add_checkbox("Camera path", True)
             self._keyframes = gui.add_checkbox("Keyframes", False, hint="Click one for its photo.")
             self._floor = gui.add_checkbox("Floor", True)
+            self._stands = gui.add_checkbox("Where to stand", True, hint="Poses of a robot before what was clicked.")
         button.on_click(lambda _: form.submit())
         form.on_submit(lambda _: on_ask())
         self._threshold.on_update(lambda event: self._threshold_moved(event, on_change))
         for control in (self._level, self._most):
             control.on_update(lambda _: on_change())
-        for control in (self._colours, self._boxes, self._path, self._keyframes, self._floor):
+        for control in (self._colours, self._boxes, self._path, self._keyframes, self._floor, self._stands):
             control.on_update(lambda _: on_look())
 
     @property
@@ -96,7 +98,13 @@ class Panel:
     @property
     def visible(self) -> Visible:
         """Which parts of the scene are seen."""
-        return Visible(self._boxes.value, self._path.value, self._keyframes.value, self._floor.value)
+        return Visible(
+            boxes=self._boxes.value,
+            path=self._path.value,
+            keyframes=self._keyframes.value,
+            floor=self._floor.value,
+            stands=self._stands.value,
+        )
 
     def show_status(self, text: str, trouble: str = "") -> None:
         """What is shown, and what is wrong with it."""
@@ -104,11 +112,10 @@ class Panel:
 
     def show_answer(self, found: Answer, on_choose: Callable[[Instance], None]) -> None:
         """What was found, what was understood, and the instances to choose from."""
-        understood = found.reading.sentence if found.reading is not None else ""
-        if understood.strip('"') == found.prompt.text.strip():  # nothing that the line above does not say
-            understood = ""
-        self._answer.content = _paragraph(f"“{found.prompt.text}”: {found.message}", "", is_bold=True) + (
-            _paragraph(understood, FAINT) if understood else ""
+        reading = found.reading
+        is_telling = reading is not None and (reading.is_doubtful or not reading.is_plain)
+        self._answer.content = _paragraph(f"“{asked_text(found)}”: {found.message}", "", is_bold=True) + (
+            _paragraph(reading.sentence, FAINT) if reading is not None and is_telling else ""
         )
         if self._is_own_threshold:
             self._threshold.value = round(found.threshold, 2)
@@ -130,8 +137,8 @@ class Panel:
         self._clear()
         self._answer.content = _paragraph(text, ALARM)
 
-    def show_pictures(self, title: str, pictures: Sequence[tuple[str, Image]]) -> None:
-        """Some photos, each with a line of text."""
+    def show_pictures(self, title: str, pictures: Sequence[tuple[str, Image]], note: str = "") -> None:
+        """Some photos, each with a line of text, and a note under them."""
         if self._pictures is not None:
             self._pictures.remove()
         with self._picture_slot:
@@ -139,6 +146,8 @@ class Panel:
         with self._pictures:
             for label, image in pictures:
                 self._gui.add_image(image, label=label)
+            if note:
+                self._gui.add_html(_paragraph(note, FAINT))
 
     def _clear(self) -> None:
         for part in (self._instances, self._pictures):

@@ -3,6 +3,7 @@
 
 import contextlib
 import io
+import logging
 import socket
 import threading
 from pathlib import Path
@@ -15,6 +16,8 @@ from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import ConfigError
 from ccl_lgs_ros.viewer.page import Page, up_of
 from ccl_lgs_ros.viewer.watcher import Sight, Watcher
+
+logger = logging.getLogger(__name__)
 
 WATCH_PERIOD = 1.0  # seconds between looks for a new version
 PORTS_TRIED = 100  # after one that is taken
@@ -102,7 +105,10 @@ class Viewer:
         with self._guard:
             pages = list(self._pages.values())
         for page in pages:
-            page.show(sight)
+            try:
+                page.show(sight)
+            except Exception:  # of one tab; the others are shown theirs
+                logger.exception("a page could not be brought up to date")
 
 
 class _Server(viser.ViserServer):

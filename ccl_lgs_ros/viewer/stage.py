@@ -11,6 +11,7 @@ from viser import ClientHandle
 from ccl_lgs_ros.answers import Answer, Instance
 from ccl_lgs_ros.boxes_in_pictures import BOX_COLOUR, EDGES
 from ccl_lgs_ros.geometry import level_axes, quat_from_rotation
+from ccl_lgs_ros.navigation.approach import Approach
 from ccl_lgs_ros.pictures import MASK_COLOUR
 from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
 from ccl_lgs_ros.viewer.cameras import fov_of
@@ -22,6 +23,8 @@ PATH_COLOUR, FRUSTUM_COLOUR = (70, 130, 230), (70, 130, 230)
 LINE, THIN_LINE = 3.0, 1.5  # pixels
 FLOOR_QUANTILES = (0.01, 0.99)  # of the splats' places: strays do not stretch the floor
 CELL = 0.5  # metres
+ARROW, ABOVE_FLOOR = 0.35, 0.05  # metres: its length, and how high it hovers
+BEST_STAND, OTHER_STAND = (20, 170, 80), (130, 200, 155)
 MARGIN = 0.03  # metres by which a drawn box is larger, or the splats of a surface would hide its edges
 
 Clicked = Callable[[NDArray[np.float64], NDArray[np.float64]], None]
@@ -35,6 +38,7 @@ class Visible(NamedTuple):
     path: bool = True
     keyframes: bool = False
     floor: bool = True
+    stands: bool = True
 
 
 class Stage:
@@ -46,6 +50,7 @@ class Stage:
         self._floor: Any = None
         self._path: list[Any] = []
         self._keyframes: list[Any] = []
+        self._stands: list[Any] = []
         self._answer: list[Any] = []
 
     def on_click(self, clicked: Clicked) -> None:
@@ -109,13 +114,26 @@ class Stage:
 
     def clear_answer(self) -> None:
         """No boxes."""
-        self._removed(self._answer)
-        self._answer = []
+        self._removed(self._answer + self._stands)
+        self._answer, self._stands = [], []
+
+    def show_stands(self, poses: Sequence[Approach], up: NDArray[np.float64], is_visible: bool) -> None:
+        """An arrow on the floor for each pose of a robot that faces the instance, the best one first."""
+        self._removed(self._stands)
+        self._stands = []
+        if poses:
+            bases = np.array([pose.world_from_base for pose in poses])
+            tails = bases[:, :3, 3] + ABOVE_FLOOR * up
+            arrows = np.stack([tails, tails + ARROW * bases[:, :3, 0]], axis=1)
+            colours = np.array([BEST_STAND, *[OTHER_STAND] * (len(poses) - 1)], np.uint8)
+            self._stands = [self._scene.add_arrows("/stands", arrows, colours, visible=is_visible)]
 
     def set_visible(self, visible: Visible) -> None:
         """Which parts are seen."""
         floor = [] if self._floor is None else [self._floor]
-        for parts, is_visible in zip((self._answer, self._path, self._keyframes, floor), visible, strict=True):
+        for parts, is_visible in zip(
+            (self._answer, self._path, self._keyframes, floor, self._stands), visible, strict=True
+        ):
             for part in parts:
                 part.visible = is_visible
 

@@ -15,6 +15,8 @@ from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.boxes_in_pictures import with_box
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError
+from ccl_lgs_ros.navigating import Surroundings, find_approaches
+from ccl_lgs_ros.navigation.approach import Approaches
 from ccl_lgs_ros.pictures import Image, with_mask
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.query.answer import MapIndex
@@ -35,6 +37,7 @@ class Question:
     threshold: float | None = None  # None = the encoder's own
     level: str = "auto"
     max_instances: int | None = None  # None = as configured
+    seen_from: NDArray[np.float64] | None = None  # [4, 4] world_from_viewer, for "left" and "behind"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,6 +53,7 @@ class Subject:
     rasterizer: Callable[[], Rasterizer]  # the same
     views: ViewedFrom
     store: KeyframeStore
+    around: Callable[[], Surroundings]  # takes a second when it is first asked for
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, question: Question) -> Answer:
@@ -66,6 +70,7 @@ class Subject:
                 max_instances=question.max_instances,
                 index=self.index,
                 views=self.views,
+                seen_from=question.seen_from,
             )
 
     def relevancy(self, found: Answer) -> NDArray[np.float32]:
@@ -89,6 +94,11 @@ class Subject:
         except CclLgsError:  # no rasterizer works here: the box says where it is
             pass
         return with_box(photo, instance.box, camera, entry.world_from_camera, f"{instance.score:.2f}")
+
+    def approaches(self, instance: Instance) -> Approaches:
+        """Where a robot would stand to deal with an instance."""
+        with self._turn:
+            return find_approaches(instance, self.around(), self.config)
 
     def photo(self, keyframe_id: int) -> Image:
         """A keyframe's image, small enough for a panel."""

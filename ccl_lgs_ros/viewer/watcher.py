@@ -5,10 +5,12 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import CclLgsError
+from ccl_lgs_ros.navigating import surroundings
 from ccl_lgs_ros.ros.map_reader import MapReader
 from ccl_lgs_ros.storage.keyframe_entry import KeyframeEntry
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
@@ -100,17 +102,19 @@ class Watcher:
 
     def _subject(self, store: KeyframeStore) -> Subject:
         reader, before = self._reader, self.sight.subject
-        is_same = before is not None and before.semantic_map is reader.map
+        semantic_map = reader.map
+        is_same = before is not None and before.semantic_map is semantic_map
         reader.is_ready_to_ask()
         reader.is_ready_to_draw()
         return Subject(
-            semantic_map=reader.map,
+            semantic_map=semantic_map,
             config=self._config,
-            splats=before.splats if before and is_same else splats_of(reader.map.gaussians, self._max_gaussians),
+            splats=before.splats if before and is_same else splats_of(semantic_map.gaussians, self._max_gaussians),
             index=reader.index,
             is_ready=reader.is_ready_to_ask,
             encoder=lambda: reader.encoder,
             rasterizer=lambda: reader.rasterizer,
             views=viewed_from(store),
             store=store,
+            around=before.around if before and is_same else cache(lambda: surroundings(semantic_map, self._config)),
         )
