@@ -196,14 +196,13 @@ def _chosen(head: Words, choice: _Choice, name: str) -> tuple[Words, _Choice]:
 
 def _part_of_owner(words: Words) -> Words:
     """ "mug's handle on the table" as "handle of mug on the table"; nothing where no owner has a part."""
-    for place, word in enumerate(words):
-        if place and begins(words[place:], RELATIONS)[0]:
-            break
-        owner = OWNER.fullmatch(word.text)
-        last = next((i for i in range(place + 1, len(words)) if words[i].plain in PARTS), 0)
-        rest = words[last + 1 :]
-        if owner and last and not is_inside_name(words, place) and (not rest or begins(rest, RELATIONS)[0]):
-            return [*words[place + 1 : last + 1], word_of("of"), *words[:place], word_of(owner[1]), *rest]
+    related = next((i for i in range(1, len(words)) if begins(words[i:], RELATIONS)[0]), len(words))
+    head = without_links(words[:related])
+    for place in range(len(head) - 1):
+        owner = OWNER.fullmatch(head[place].text)
+        first = next((i for i in range(place + 1, len(head)) if head[i].plain in PARTS), 0)
+        if owner and first == len(head) - 1 and not is_inside_name(head, place):
+            return [*head[place + 1 :], word_of("of"), *head[:place], word_of(owner[1]), *words[related:]]
     return ()
 
 
