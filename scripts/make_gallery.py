@@ -17,12 +17,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
+from screenshots import report_page, viewer_page  # noqa: E402
 
 from ccl_lgs_ros.answer_pictures import best_view_picture  # noqa: E402
 from ccl_lgs_ros.answers import Answer  # noqa: E402
@@ -64,7 +65,8 @@ class Gallery:
     """A map and what its pictures are made from."""
 
     def __init__(self, path: Path, config: MapConfig, thing: str = THING, room: Path | None = None) -> None:
-        self.room, self.thing, self.config, directory = room, thing, config, MapDirectory.open(path)
+        self.path, self.room, self.thing, self.config = path, room, thing, config
+        directory = MapDirectory.open(path)
         self.map, self.keyframes = load(directory), KeyframeStore(directory)
         self.views = viewed_from(self.keyframes)
         self.encoder = create_encoder(self.map, self.config)
@@ -268,6 +270,16 @@ def scored(of: Gallery) -> Image:
     return sheet[:SCORED_ROWS]
 
 
+def report(of: Gallery) -> Image:
+    """The report's first screen."""
+    return report_page(of.path, (THING, PAIR, ABSENT))
+
+
+def viewer(of: Gallery) -> Image:
+    """The viewer after a prompt was typed."""
+    return viewer_page(of.path, of.thing)
+
+
 PICTURES: dict[str, Callable[[Gallery], Image]] = {
     "demo": answer(THING),
     "relation": answer(PAIR),
@@ -276,6 +288,8 @@ PICTURES: dict[str, Callable[[Gallery], Image]] = {
     "boxes": boxes,
     "floor_plan": floor_plan,
     "scored": scored,
+    "report": report,
+    "viewer": viewer,
     "stage_1_keyframes": keyframes,
     "stage_2_gaussians": gaussians,
     "stage_3_masks": masks,
