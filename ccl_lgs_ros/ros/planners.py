@@ -39,7 +39,7 @@ class Planners:
         self._survey = Survey()
         self._costmap = Costmap(node, options.costmap_topic, transforms)
         self._occupancy = node.create_publisher(OccupancyGrid, "occupancy", **with_overrides(LATCHED))
-        self._occupancy_sent: tuple[object, ...] = ()
+        self._occupancy_sent: object = None  # what it was made from
         self._destinations = DestinationTopics(node)
         self._keepout, self._keepout_question = KeepoutTopics(node), StandingQuestion()
         self._unmasked: StandingAnswer | None = None  # an answer that waits for its grid
@@ -60,7 +60,7 @@ class Planners:
         if not question.num_approaches or not reply.answer.instances:
             return Destinations(), ""
         try:
-            around = self._survey.newest(reply.semantic_map)
+            around = self._survey.newest(reply.semantic_map, config)
         except CclLgsError as error:
             return Destinations(), f"no pose: {error}"
         costmap, note = self._costmap.newest(reply.semantic_map.map_frame, max_age)
@@ -84,19 +84,24 @@ class Planners:
             if collision is not None:
                 self._collision.follow(collision)
             self._collision.look(options.collision_target == "kept")
-        is_grid_due = options.publish_occupancy or self._unmasked is not None or self._survey.is_wanted
-        if is_grid_due and self.is_ready(reader, config):
-            self._mask(reader, config)
-            if options.publish_occupancy and self._occupancy_sent != self._survey.version:
-                self._occupancy_sent = self._survey.version
-                self._occupancy.publish(grid_message(self._survey.newest(reader.map).grid, self._header(reader.map)))
+        if options.publish_occupancy or self._unmasked is not None or self._survey.is_wanted:
+            self._survey.is_ready(reader.map, config)
+            if self._survey.surveyed == (reader.map.map_id, reader.map.version, config.navigation):
+                self._publish_grids(reader.map, config, options.publish_occupancy)
 
-    def _mask(self, reader: MapReader, config: MapConfig) -> None:
-        """Publish what to keep out of, where that is known now."""
-        if self._unmasked is not None:
-            standing, self._unmasked = self._unmasked, None
+    def _publish_grids(self, semantic_map: SemanticMap, config: MapConfig, is_occupancy_wanted: bool) -> None:
+        """Publish what was not yet of the version that has just been surveyed."""
+        standing, self._unmasked = self._unmasked, None
+        is_new = is_occupancy_wanted and self._occupancy_sent != self._survey.surveyed
+        self._occupancy_sent = self._survey.surveyed if is_occupancy_wanted else None
+        if standing is None and not is_new:
+            return
+        grid = self._survey.newest(semantic_map, config).grid
+        if is_new:
+            self._occupancy.publish(grid_message(grid, self._header(semantic_map)))
+        if standing is not None:
             things = [thing for found in standing.things.values() for thing in found]
-            mask = keep_out_grid(standing.semantic_map, things, self._survey.newest(reader.map).grid, config)
+            mask = keep_out_grid(standing.semantic_map, things, grid, config)
             self._keepout.publish(mask, standing.semantic_map.map_frame)
 
     def _header(self, semantic_map: SemanticMap) -> Header:

@@ -34,6 +34,11 @@ def slowly(self, gaussians, *arguments):
     return draw(self, gaussians, *arguments)
 NumbaRasterizer.render = slowly
 """
+SLOW_GRIDS = """
+import time
+from ccl_lgs_ros.ros import survey
+survey.surroundings = lambda *_: time.sleep(60)
+"""
 DEEP = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -78,6 +83,18 @@ def test_while_a_model_is_loaded_everyone_is_told_so_in_time(client, start, tmp_
     assert waited >= 5 and refused > 0 and waited + refused == 20, "what does not fit the queue is told at once"
     assert client.call(GetMapInfo, "get_map_info").success, "what needs no model is answered meanwhile"
     assert client.call(EncodeText, "encode_text", prompts=["red"]).success is False
+
+
+def test_while_a_grid_is_made_questions_are_answered_without_poses_to_drive_to(
+    client, start, map_path: Path, tmp_path: Path, monkeypatch
+) -> None:
+    inject(monkeypatch, tmp_path / "site", SLOW_GRIDS, module="query_node")
+    start_with_map(start, map_path=map_path)
+    responses, seconds = ask_at_once(client, 10)
+    assert max(seconds) < IN_TIME and all(len(r.instances) == 1 for r in responses)
+    assert all("no pose: the grid of this map is being made" in r.message for r in responses)
+    (response,), _ = ask_at_once(client, 1, max_approaches=0)
+    assert response.success and "grid" not in response.message
 
 
 def test_questions_are_answered_while_pictures_are_drawn(client, start, map_path, tmp_path: Path, monkeypatch) -> None:
