@@ -3,7 +3,7 @@
 valid one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -104,6 +104,8 @@ def _converted(name: str, current: Any, value: Any) -> Any:
         if kind is int and (isinstance(value, bool) or int(value) != value):
             raise ValueError
         if kind is float and isinstance(value, bool):
+            raise ValueError
+        if kind is str and isinstance(value, Sequence | Mapping) and not isinstance(value, str):
             raise ValueError
         if kind is tuple:
             items: Any = value

@@ -57,8 +57,9 @@ def descriptor(f: Any, default: Any, is_changeable: bool) -> ParameterDescriptor
         name=f.name,
         description=f.metadata["doc"],
         read_only=not is_changeable,
-        # A number without a point is welcome where metres are asked for; `checked` turns it into the option's type.
-        dynamic_typing=isinstance(default, (float, tuple)),
+        # A number without a point is welcome where metres are asked for, and any number where a text is (a folder 2024,
+        # a height 0.5); `checked` turns it into the option's type.
+        dynamic_typing=isinstance(default, (float, str, tuple)),
         additional_constraints=f"one of: {', '.join(choices)}" if choices else "",
     )
     has_range = low is not None or high is not None

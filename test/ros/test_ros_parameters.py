@@ -88,6 +88,12 @@ def test_values_arrive_whole_numbers_among_them(make_node) -> None:
     assert config.device == "cpu"
 
 
+def test_a_text_may_look_like_a_number(make_node) -> None:
+    node = make_node("-p", "navigation.floor_z:=0.5", "-p", "perception.encoder_checkpoint:=2024")
+    config = declare_options(node, MapConfig())
+    assert (config.navigation.floor_z, config.perception.encoder_checkpoint) == ("0.5", "2024")
+
+
 @pytest.mark.parametrize(
     ("argument", "named"),
     [
@@ -96,6 +102,7 @@ def test_values_arrive_whole_numbers_among_them(make_node) -> None:
         ("ingest.pose_source:=gps", "ingest.pose_source"),
         ("frames.map_up:=[0.0, 1.0]", "frames.map_up"),
         ("ingest.use_depth:=3", "ingest.use_depth"),
+        ("perception.encoder_checkpoint:=[a, b]", "perception.encoder_checkpoint"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(make_node, argument: str, named: str) -> None:
