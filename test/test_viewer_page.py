@@ -4,6 +4,7 @@
 The screenshots lie in artifacts/viewer/ afterwards.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import which
@@ -42,6 +43,7 @@ SIZE = {"width": 780, "height": 420}
 PATIENCE = 240_000  # milliseconds; pixels are drawn without a GPU
 LOOKS, BETWEEN_LOOKS = 25, 500  # screenshots tried until a page has drawn what it was told; milliseconds between them
 NEAR_A_LINE = 5  # pixels
+PHOTO = re.compile(r"^keyframe \d+$")  # what stands over one
 YELLOW = 70  # of 255, by which red and green are more than blue; the browser's light makes lines paler
 COLOUR_TOLERANCE = 60.0  # of 255, as a distance: light and blending
 
@@ -175,13 +177,19 @@ def test_the_page_shows_the_map_and_answers_a_prompt_that_is_typed(tab: Tab) -> 
     assert np.ptp(tab.color_of(hot, front_of(RED))) < 60, "what does not is not"
 
 
-def test_an_instance_that_is_clicked_shows_its_best_views(tab: Tab) -> None:
-    tab.ask("red box")
-    tab.sees("“red box”: 1 instance")
-    tab.page.get_by_role("button", name="score").first.click()
+@pytest.mark.parametrize(("prompt", "clicked"), [("red box", "box"), ("blue box", "button")])
+def test_an_instance_that_is_clicked_shows_its_best_views(tab: Tab, prompt: str, clicked: str) -> None:
+    tab.ask(prompt)
+    tab.sees(f"“{prompt}”: 1 instance")
+    assert tab.page.get_by_text(PHOTO).count() == 0
+    if clicked == "box":
+        column, row = tab.places([RED.center])[0]
+        tab.page.mouse.click(int(column), int(row))
+    else:
+        tab.page.get_by_role("button", name="score").first.click()
     tab.sees("Best views")
-    assert tab.page.get_by_text("keyframe", exact=False).count() >= 1
-    assert tab.page.locator("img").count() >= 1
+    tab.sees("Where to stand:")
+    assert tab.page.get_by_text(PHOTO).count() >= 1
 
 
 def test_a_prompt_that_nothing_answers_says_so(tab: Tab) -> None:

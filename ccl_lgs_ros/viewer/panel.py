@@ -50,8 +50,6 @@ class Panel:
         self._answer = gui.add_html(_paragraph(HINT, FAINT))
         self._instances: Any = None
         self._slot = gui.add_folder(None)
-        self._pictures: Any = None
-        self._picture_slot = gui.add_folder(None)
         with gui.add_folder("How"):
             self._colours = gui.add_dropdown("Colours", MODES, initial_value=PHOTO)
             self._level = gui.add_dropdown("Level", tuple(LEVELS), initial_value=_level_name(config.query.level))
@@ -64,6 +62,8 @@ class Panel:
             self._keyframes = gui.add_checkbox("Keyframes", False, hint="Click one for its photo.")
             self._floor = gui.add_checkbox("Floor", True)
             self._stands = gui.add_checkbox("Where to stand", True, hint="Poses of a robot before what was clicked.")
+        self._pictures: Any = None
+        self._picture_slot = gui.add_folder(None)
         button.on_click(lambda _: form.submit())
         form.on_submit(lambda _: on_ask())
         self._threshold.on_update(lambda event: self._threshold_moved(event, on_change))
