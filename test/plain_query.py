@@ -137,8 +137,8 @@ def plain_groups(
 
 def _halves(
     points: NDArray[np.float32],
-    opacity: NDArray[np.float32],
-    confidence: NDArray[np.float32],
+    opacity: NDArray[np.floating],
+    confidence: NDArray[np.floating],
     own: NDArray[np.int64],
     up: NDArray[np.float64],
 ) -> list[NDArray[np.int64]]:

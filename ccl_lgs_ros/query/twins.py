@@ -17,7 +17,7 @@ MOST_POINTS = 256  # that are looked at, evenly spread
 LEAST_LENGTH = 1.1  # of a thing, in its widths; more compact ones are one
 TURNS = np.radians(np.arange(-45.0, 46.0, 15.0))  # of the cut's direction from the thing's length
 PLACES = (0.4, 0.45, 0.5, 0.55, 0.6)  # of the cut along the thing
-NOTCH = 0.085  # share of the ground under the hull of both that the hulls of each leave free, and
+NOTCH = 0.075  # share of the ground under the hull of both that the hulls of each leave free, and
 SAMPLING = 1.85  # over the number of points to the power of 2/3: what points that are few leave free of one thing, too
 ROUNDNESS = 0.58  # width of either, as a share of its length
 ALIKE = 0.5  # ground under the smaller one, as a share of the larger one's
@@ -57,7 +57,7 @@ def _best_cut(ground: NDArray[np.float32]) -> tuple[NDArray[np.float32], float] 
     length, width, angle = extent(ground)
     if around == 0.0 or length < LEAST_LENGTH * width:
         return None
-    best, best_notch = None, NOTCH + SAMPLING / len(ground) ** (2.0 / 3.0)
+    best, best_notch = None, least_notch(len(ground))
     for turn in angle + TURNS:
         direction = np.array([np.cos(turn), np.sin(turn)], np.float32)
         along = ground @ direction
@@ -79,6 +79,11 @@ def _are_round(ground: NDArray[np.float32], is_second: NDArray[np.bool_]) -> boo
     """Whether either side of a cut is about as long as wide."""
     extents = (extent(side) for side in (ground[is_second], ground[~is_second]))
     return all(width >= ROUNDNESS * length for length, width, _ in extents)
+
+
+def least_notch(count: int) -> float:
+    """The share of the ground under so many points that is left free by each of two, and not by chance."""
+    return NOTCH + SAMPLING / count ** (2.0 / 3.0)
 
 
 def area(ground: NDArray[np.float32]) -> float:

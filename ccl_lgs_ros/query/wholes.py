@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.geometry import level_axes
-from ccl_lgs_ros.query.twins import NOTCH, area, extent
+from ccl_lgs_ros.query.twins import area, extent, least_notch
 
 MOST_GROUPS = 64  # the largest, that are looked at
 MOST_CELLS = 256  # of each
 LEAST_CELLS = 3
 ALIKE_COSINE = 0.8  # language of parts of one thing in other light
 BENEATH = 0.7  # share of the lower one's cells within the outline of the upper one
-AIR = 0.4  # between the two, as a share of the height of the lesser
+AIR = 0.5  # between the two, as a share of the height of the lesser
 SMALL, SLENDER = 0.25, 2.0  # size of a leg, as a share of the thing's; its height, in its lengths on the ground
 EQUAL = 0.5  # size of the lesser of two sides, as a share of the larger's
 OVERLAP = 0.3  # of the ground under both, that lies under either
@@ -116,7 +116,7 @@ def _are_sides(first: NDArray[np.float32], second: NDArray[np.float32]) -> bool:
     """Whether two at the same height overlap, or are two sides of a rounder one with nothing inside."""
     both = np.concatenate([first, second])
     around, apart = area(both), area(first) + area(second)
-    if around == 0.0 or apart < (1.0 - NOTCH) * around:
+    if around == 0.0 or apart < (1.0 - least_notch(len(both))) * around:
         return False
     if apart >= (1.0 + OVERLAP) * around:
         return True
