@@ -2,7 +2,6 @@
 """The report of a map is one page that stands alone, says what the map says, and what a map lacks it says too."""
 
 import base64
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -291,7 +290,7 @@ def test_a_map_of_one_version_is_reported_as_that_version(tmp_path: Path) -> Non
     publish(MapDirectory.open(path), load(MapDirectory.open(path)))
     page = page_of(path, tmp_path)
     assert "Version 2" in page.text
-    assert "keyframe 1: " in " ".join(page.values("title")) or "covers none" in page.text
+    assert "Keyframe 1: " in page.text and "Keyframe 0: " not in page.text, "every second was held out"
 
 
 def test_a_crop_shows_what_is_marked_and_fades_the_rest() -> None:
@@ -314,21 +313,21 @@ def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [400, 1200])
-def test_nothing_of_the_page_is_wider_than_the_screen(
-    width: int, room_page: tuple[Page, SemanticMap], tmp_path: Path
+def test_nothing_of_the_page_is_wider_than_a_phone_or_a_screen(
+    room_page: tuple[Page, SemanticMap], tmp_path: Path
 ) -> None:
     from playwright.sync_api import sync_playwright
 
     (tmp_path / "page.html").write_text(room_page[0].html)
+    asked: list[str] = []
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        asked: list[str] = []
+        page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
-        page.goto((tmp_path / "page.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        for width in (400, 1200):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto((tmp_path / "page.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         browser.close()
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert json.dumps(asked[:1])
+    assert asked and all(url.startswith(("file:", "data:")) for url in asked)

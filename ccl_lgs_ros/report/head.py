@@ -20,6 +20,7 @@ PARTS = {
 }
 LEVEL_NAMES = {"wp": "whole things and parts", "sp": "parts and subparts"}
 KIBI = 1024.0
+PLAIN_NAME = "map"  # of a folder that says nothing of its own
 
 
 class Figure(NamedTuple):
@@ -36,7 +37,7 @@ def section(subject: Subject) -> dict[str, Any]:
     parts = subject.info.get("backends")
     changed = subject.info.get("options")
     return {
-        "name": directory.path.resolve().name,
+        "name": _name(directory.path.resolve()),
         "map_id": semantic_map.map_id,
         "version": semantic_map.version,
         "published": _moment(published_at(directory, semantic_map.version)),
@@ -47,7 +48,7 @@ def section(subject: Subject) -> dict[str, Any]:
         "parts": [(kind, str(name), PARTS.get(kind, "")) for kind, name in _items(parts)],
         "options": [(name, _shown(value)) for name, value in _items(changed)],
         "knows_options": isinstance(changed, dict),
-        "sizes": [(what, size_text(size)) for what, size in _sizes(subject).items()],
+        "sizes": [(what, size_text(size)) for what, size in _sizes(subject).items() if size > 0],
     }
 
 
@@ -97,17 +98,20 @@ def _live_entries(info: Mapping[str, Any], level: str, size: int) -> int:
 def _sizes(subject: Subject) -> dict[str, int]:
     """Bytes on the disk by what they hold."""
     directory = subject.directory
+    version = _bytes_in(directory.snapshot_path(subject.map.version))
     return {
-        f"version {subject.map.version}": _bytes_in(directory.snapshot_path(subject.map.version)),
+        f"version {subject.map.version}": version,
+        "versions before it": _bytes_in(directory.snapshots_path) - version,
         "keyframes": _bytes_in(directory.keyframes_path),
         "segments (may be deleted)": _bytes_in(directory.segments_path),
+        "working state (may be deleted)": _bytes_in(directory.session_path),
     }
 
 
 def _bytes_in(folder: Path) -> int:
-    """What the files of a folder take; those that go away meanwhile count nothing."""
+    """What a file or the files of a folder take; those that go away meanwhile count nothing."""
     total = 0
-    for path in folder.rglob("*"):
+    for path in (folder, *folder.rglob("*")):
         try:
             total += path.lstat().st_size if path.is_file() else 0
         except FileNotFoundError:
@@ -121,6 +125,11 @@ def _items(mapping: object) -> list[tuple[str, Any]]:
 
 def _shown(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _name(path: Path) -> str:
+    """What people call a map: its folder, or the one around it where that says nothing."""
+    return path.parent.name if path.name == PLAIN_NAME and path.parent.name else path.name
 
 
 def _moment(stamp: str) -> str:

@@ -3,8 +3,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from ccl_lgs_ros.answer_pictures import best_view_picture
 from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.asking import query_map
@@ -16,7 +14,9 @@ from ccl_lgs_ros.report.strips import BUILTIN
 from ccl_lgs_ros.report.subject import Subject
 from ccl_lgs_ros.showing import answer_text
 
-CHOSEN = 4  # prompts where none were given
+CHOSEN = 4  # prompts where none were given,
+MOST_INSTANCES = 2  # of each, so that their pictures are small
+ENOUGH = 200  # Gaussians of an instance; one that has fewer is a worse example
 MOST_WIDTH = 1400  # pixels of a picture
 
 
@@ -26,7 +26,12 @@ def section(subject: Subject) -> dict[str, Any]:
         return {"missing": "No Gaussian of the map carries a code yet, so it answers nothing."}
     given = subject.prompts
     index = MapIndex(subject.map)
-    answers = [_asked(subject, text, index) for text in given] if given else _best_colours(subject, index)
+    options = subject.config.query
+    answers: list[tuple[str, Answer | str]]
+    if given:
+        answers = [_asked(subject, text, index, options.max_instances) for text in given]
+    else:
+        answers = _best_colours(subject, index)
     if not answers:
         return {"missing": 'No prompts were given; add them with --prompts "red mug" sofa.'}
     items = []
@@ -36,29 +41,35 @@ def section(subject: Subject) -> dict[str, Any]:
     return {"cards": items, "were_given": bool(given)}
 
 
-def _asked(subject: Subject, text: str, index: MapIndex) -> tuple[str, Answer | str]:
+def _asked(subject: Subject, text: str, index: MapIndex, most: int) -> tuple[str, Answer | str]:
     """A prompt with its answer, or with why there is none."""
+    asked = {"max_instances": most, "index": index, "views": subject.views}
     try:
-        return text, query_map(subject.map, text, subject.config, subject.encoder, index=index, views=subject.views)
+        return text, query_map(subject.map, text, subject.config, subject.encoder, **asked)
     except PromptError as error:
         return text, str(error)
 
 
 def _best_colours(subject: Subject, index: MapIndex) -> list[tuple[str, Answer | str]]:
-    """The colours of which the map is most certain, each the largest thing of its colour before smaller ones."""
+    """The colours of which the map gives the best examples, each a thing that no better one has shown."""
     if not subject.map.encoder.startswith(BUILTIN):
         return []
-    asked = [_asked(subject, name, index) for name in FAMILIES if name not in NEUTRALS]
+    asked = [_asked(subject, name, index, MOST_INSTANCES) for name in FAMILIES if name not in NEUTRALS]
     found = [(name, answer) for name, answer in asked if isinstance(answer, Answer) and answer.instances]
     found.sort(key=lambda row: -_worth(row[1]))
-    return list(found[:CHOSEN])
+    chosen: list[tuple[str, Answer | str]] = []
+    shown: set[int] = set()
+    for name, answer in found:
+        ids = {item.id for item in answer.instances}
+        if not ids & shown and len(chosen) < CHOSEN:
+            chosen.append((name, answer))
+            shown |= ids
+    return chosen
 
 
 def _worth(answer: Answer) -> float:
-    """How good an example an answer is: certain, of one thing or a few, neither a speck nor half of the room."""
-    best = answer.instances[0]
-    size = float(np.clip(np.cbrt(np.prod(best.box.size)), 0.0, 0.5))
-    return answer.best_score * size / len(answer.instances)
+    """How good an example an answer is: certain, and no speck."""
+    return answer.best_score * min(1.0, len(answer.instances[0].gaussian_ids) / ENOUGH) ** 0.5
 
 
 def _item(subject: Subject, text: str, answer: Answer | str) -> dict[str, Any]:
