@@ -3,7 +3,7 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,7 @@ class Surroundings:
     def with_costmap(self, costmap: Grid) -> "Surroundings":
         """The same where a planner's costmap says where it can go."""
         space = free_space(with_costmap(self.grid, costmap), self.space.robot)
-        return Surroundings(
-            grid=self.grid, columns=self.columns, space=space, floor=self.floor, is_floor_seen=self.is_floor_seen
-        )
+        return replace(self, space=space)
 
 
 def surroundings(semantic_map: SemanticMap, config: MapConfig) -> Surroundings:
@@ -71,7 +69,7 @@ def find_approaches(
 ) -> Approaches:
     """Where the robot stands well to deal with a thing; `near` [3] is where it is now, in the map."""
     options = config.navigation
-    return approaches(
+    found = approaches(
         instance,
         around.space,
         around.columns,
@@ -80,6 +78,9 @@ def find_approaches(
         max_approaches=options.max_approaches,
         near=near,
     )
+    if found.poses or around.is_floor_seen:
+        return found
+    return replace(found, message="no pose: no floor was seen; set navigation.floor_z if you know it, or map the floor")
 
 
 def keep_out_grid(semantic_map: SemanticMap, instances: Iterable[Instance], grid: Grid, config: MapConfig) -> Grid:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The area that a robot's body covers where it stands."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,10 +28,18 @@ def _samples(outline: NDArray[np.floating], spacing: float) -> NDArray[np.float6
     low, high = outline.min(0), outline.max(0)
     x, y = (np.arange(a, b + spacing, spacing) for a, b in zip(low, high, strict=True))
     lattice = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    polygon = outline.astype(np.float32)
-    inside = [cv2.pointPolygonTest(polygon, (float(px), float(py)), False) >= 0 for px, py in lattice]
     edges = []
     for start, end in zip(outline, np.roll(outline, -1, axis=0), strict=True):
         share = np.linspace(0.0, 1.0, int(np.ceil(np.linalg.norm(end - start) / spacing)) + 1)[:, None]
         edges.append(start + share * (end - start))
-    return np.concatenate([lattice[np.array(inside, bool)], *edges])
+    return np.concatenate([lattice[_is_inside(lattice, outline)], *edges])
+
+
+def _is_inside(points: NDArray[np.floating], outline: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """[n] whether a line from points [n, 2] along x crosses an outline [k, 2] an odd number of times."""
+    start, end = outline, np.roll(outline, -1, axis=0)
+    x, y = points[:, :1], points[:, 1:]
+    is_passed = (start[:, 1] > y) != (end[:, 1] > y)  # [n, k]
+    rise = np.where(end[:, 1] == start[:, 1], 1.0, end[:, 1] - start[:, 1])
+    crossing = start[:, 0] + (end[:, 0] - start[:, 0]) * (y - start[:, 1]) / rise
+    return (is_passed & (x < crossing)).sum(1) % 2 == 1

@@ -39,6 +39,13 @@ class Columns:
         is_over = (slot >= 1) & (slot < NUM_SLICES)
         return is_over & ((word >> np.where(is_over, slot, 0).astype(np.uint64)) & np.uint64(1)).astype(bool)
 
+    def middles_of(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
+        """[..., 3] the middles of the places, each a slice of a column, in which points [..., 3] in the world are."""
+        local = transform_points(invert_rigid(self.world_from_grid), points)
+        local[..., :2] = (np.floor(local[..., :2] / self.resolution) + 0.5) * self.resolution
+        local[..., 2] = (slices_of(local[..., 2], self.min_height) - 0.5) * SLICE + self.min_height
+        return transform_points(self.world_from_grid, local)
+
     def grid(self, cells: NDArray[np.int8]) -> Grid:
         """A grid in the same place."""
         return Grid(cells=cells, resolution=self.resolution, world_from_grid=self.world_from_grid)

@@ -43,9 +43,9 @@ def free_space(grid: Grid, robot: Robot) -> FreeSpace:
     """The places of a grid in which the largest circle that the robot fills is free; beyond the grid is unknown."""
     clearance = distance_to(~grid.is_free, grid.resolution, beyond=True)
     fits = (clearance >= robot.inner_radius) & (grid.cells >= FREE) & (grid.cells < INSCRIBED)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(fits.astype(np.uint8), connectivity=4)
-    region = labels.astype(np.int32)
-    area = stats[:, cv2.CC_STAT_AREA] * grid.resolution**2
+    _, labels = cv2.connectedComponents(np.pad(fits, 1).astype(np.uint8), connectivity=4)
+    region = labels[1:-1, 1:-1].astype(np.int32)
+    area = np.bincount(region.ravel(), minlength=1) * grid.resolution**2
     area[NONE] = 0.0
     region = np.where(area[region] < MIN_REGION, NONE, region).astype(np.int32)
     largest = int(area.argmax()) if area.max() >= MIN_REGION else NONE

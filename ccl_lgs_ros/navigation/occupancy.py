@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.geometry import level_axes
 from ccl_lgs_ros.grid import FREE, OCCUPIED, UNKNOWN, Grid
 from ccl_lgs_ros.navigation.columns import MIN_OPACITY, SLICE, Columns, axes_of
 from ccl_lgs_ros.structures import Gaussians
 
 ROUNDING = 1e-6  # cells
 LEVEL = 0.9  # cosine between up and the normal of a level surface
-BIN = 0.02  # metres of height
+HALF_SLAB = 0.03  # metres: a floor is told apart in slabs of twice this height, as it is measured with noise
+PATCH = 0.1  # metres: the area of a surface is that of the squares of this size in which it was seen
 MIN_FLOOR_AREA = 1.5  # square metres: more than a table top
 ENOUGH = 200_000  # Gaussians, evenly chosen, tell where the floor is
 MIN_FLOOR_SHARE = 0.2  # of the largest level surface; a ceiling may be larger than what was seen of the floor
@@ -22,30 +24,24 @@ MIN_FLOOR_SHARE = 0.2  # of the largest level surface; a ceiling may be larger t
 
 def floor_height(gaussians: Gaussians, up: NDArray[np.floating]) -> float | None:
     """The height along `up` [3] of the lowest large level surface; None where there is none."""
-    every = len(gaussians) // ENOUGH + 1
-    gaussians = gaussians.select(torch.arange(0, len(gaussians), every))
-    scales = gaussians.scales.numpy(force=True)
-    opacity = gaussians.opacities.numpy(force=True)
-    up = (np.asarray(up) / np.linalg.norm(up)).astype(np.float32)
-    thin = scales.argmin(1)
+    gaussians = gaussians.select(torch.arange(0, len(gaussians), len(gaussians) // ENOUGH + 1))
+    axes = level_axes(up).astype(np.float32)
+    thin = gaussians.scales.numpy(force=True).argmin(1)
     normal = np.take_along_axis(axes_of(gaussians), thin[:, None, None], axis=2)[:, :, 0]
-    is_level = (np.abs(normal @ up) > LEVEL) & (opacity >= MIN_OPACITY)
-    height = gaussians.means.numpy(force=True)[is_level] @ up
-    area = (np.pi * np.sort(scales[is_level], axis=1)[:, 1:].prod(1) * opacity[is_level]).clip(max=1.0) * every
-    if not len(height):
+    is_level = (np.abs(normal @ axes[2]) > LEVEL) & (gaussians.opacities.numpy(force=True) >= MIN_OPACITY)
+    places = gaussians.means.numpy(force=True)[is_level] @ axes.T
+    if not len(places):
         return None
-    place = np.floor(height / BIN).astype(np.int64)
-    histogram = np.bincount(place - place.min(), weights=area)
-    near = np.convolve(histogram, np.ones(3), mode="same")
-    large = np.flatnonzero(near >= max(MIN_FLOOR_AREA, MIN_FLOOR_SHARE * near.max()))
+    slot = np.floor(places[:, 2] / HALF_SLAB).astype(np.int64)
+    lowest = slot.min() - 1
+    patch = np.floor(places[:, :2] / PATCH).astype(np.int64)
+    both = np.concatenate([np.column_stack([slot, patch]), np.column_stack([slot - 1, patch])])  # slabs overlap by half
+    area = np.bincount(np.unique(both, axis=0)[:, 0] - lowest) * PATCH**2
+    large = np.flatnonzero(area >= max(MIN_FLOOR_AREA, MIN_FLOOR_SHARE * area.max()))
     if not len(large):
         return None
-    first = large[0]
-    peak = first + near[first : first + 3].argmax() + place.min()
-    chosen = np.abs(place - peak) <= 1
-    order = np.argsort(height[chosen])
-    weight = np.cumsum(area[chosen][order])
-    return float(height[chosen][order][np.searchsorted(weight, weight[-1] / 2)])
+    peak = large[0] + area[large[0] : large[0] + 3].argmax() + lowest
+    return float(np.median(places[(slot == peak) | (slot == peak + 1), 2]))
 
 
 def occupancy(columns: Columns, robot_height: float, narrow: float) -> Grid:

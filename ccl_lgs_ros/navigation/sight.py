@@ -8,7 +8,7 @@ from ccl_lgs_ros.answers import Box, Instance
 from ccl_lgs_ros.navigation.columns import SLICE, Columns
 
 STEP = SLICE / 2  # metres between the places of a ray that are looked at
-OWN_MARGIN = 0.08  # metres around the box of a thing that are its own, as cells of the columns are coarse
+OWN_MARGIN = 0.05  # metres around the box of a thing: what has its middle there is the thing itself
 START = 0.1  # metres from the sensor, which is in nobody's way
 
 
@@ -35,7 +35,7 @@ def _reaches(
     length = np.linalg.norm(away, axis=1)
     steps = np.arange(START, length.max(), STEP)
     points = sensors[:, None] + away[:, None] * (steps / length[:, None])[..., None]  # [n, s, 3]
-    local = np.abs((points - box.center) @ box.rotation)
+    local = np.abs((columns.middles_of(points) - box.center) @ box.rotation)
     is_own = (local <= box.size / 2 + OWN_MARGIN).all(-1)
     is_before = steps < length[:, None]
     return ~(columns.hold(points) & is_before & ~is_own).any(1)
