@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from scipy.special import expit
 
 from ccl_lgs_ros.answers import Answer, Instance
@@ -35,6 +36,8 @@ def instance_seen(
     instance: Instance, gaussians: Gaussians, views: ViewedFrom, near: NDArray[np.floating] | None = None
 ) -> Instance:
     """An instance with what `answer_seen` tells; as it was where no view shows it."""
+    if len(views) == 0:
+        return instance
     points, normals = _surface(instance, gaussians, views)
     ids = views.best(points, normals, BEST_VIEWS)
     if len(ids) == 0:
@@ -49,7 +52,7 @@ def instance_seen(
 def _surface(
     instance: Instance, gaussians: Gaussians, views: ViewedFrom
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points [n, 3] of a thing's surface and their unit normals, towards the camera that was nearest to the thing."""
+    """Points [n, 3] of a thing's surface and their unit normals, each towards the camera nearest to it."""
     ids = instance.gaussian_ids
     ids = ids[torch.linspace(0, len(ids) - 1, min(len(ids), MOST_LOOKED_AT)).long()]
     points = gaussians.means[ids].numpy(force=True).astype(np.float64)
@@ -59,8 +62,8 @@ def _surface(
         is_surface = np.ones(len(points), bool)
     normals = _shortest_axes(gaussians, ids)
     points, normals = points[is_surface], normals[is_surface]
-    viewer = views.positions[np.linalg.norm(views.positions - instance.centroid, axis=1).argmin()]
-    side = np.sign(((viewer - points) * normals).sum(axis=1, keepdims=True))
+    viewer = views.positions[KDTree(views.positions).query(points)[1]]
+    side = ((viewer - points) * normals).sum(axis=1, keepdims=True)
     return points, np.where(side < 0.0, -normals, normals)
 
 
