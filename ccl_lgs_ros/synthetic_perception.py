@@ -40,6 +40,7 @@ class SyntheticPerception:
         noise: how far what it says is from the truth.
         seed: of the noise.
         threshold: relevancy from which a thing answers a prompt.
+        knows_parts: segments of parts look like what the parts are called.
     """
 
     def __init__(
@@ -53,11 +54,12 @@ class SyntheticPerception:
         seed: int = 0,
         threshold: float = 0.5,
         truths: Sequence[FrameTruth] = (),
+        knows_parts: bool = False,
     ) -> None:
         truth = RoomTruth(room)
         self.truths = tuple(truths) or tuple(truth.of(frame) for frame in frames)
         self.noise, self.seed, self.threshold = noise, seed, threshold
-        self.tower = ImageTower(names, vectors, noise, seed)
+        self.tower = ImageTower(names, vectors, noise, seed, knows_parts=knows_parts)
         self._index = {_digest(frame.image): index for index, frame in enumerate(frames)}
         negative = self.tower.mean / np.linalg.norm(self.tower.mean)
         self._negatives = torch.from_numpy(negative[None].astype(np.float32))
@@ -84,7 +86,7 @@ class SyntheticPerception:
 
     def understand(self, text: str) -> Prompt:
         """The text vector of a name; a name that the tables lack is an unknown word."""
-        if text not in self.tower.row:
+        if not self.tower.knows(text):
             return Prompt(text=text, feature=torch.zeros(self.dim), unknown_words=(text,), encoder=self.identity)
         feature = torch.from_numpy(self.tower.text(text).astype(np.float32))
         return Prompt(text=text, feature=feature, encoder=self.identity)

@@ -306,3 +306,28 @@ def test_noise_refuses_a_negative_strength_and_zero_is_nothing() -> None:
     true_masks = PerceptionNoise().with_true_masks()
     assert true_masks.miss == (0.0, 0.0)
     assert true_masks.confusion == PerceptionNoise().confusion
+
+
+def test_a_segment_of_a_part_looks_like_the_part_only_where_parts_are_known() -> None:
+    truth = next(t for t in truths() if part_of_lamp(t, "shade").sum() > 20)
+    labels = np.where(part_of_lamp(truth, "shade"), 0, np.where(truth.things == lamp(), 1, -1))
+    whole = np.where(truth.things == lamp(), 0, -1)
+    cosines = {}
+    for knows_parts in (False, True):
+        tower = ImageTower(NAMES, vectors(), CLEAN, 0, knows_parts=knows_parts)
+        part = tower.features(truth, labels, 1, (0, 0))[0].numpy()
+        thing = tower.features(truth, whole, 1, (0, 0))[0].numpy()
+        cosines[knows_parts] = (part @ tower.text("lampshade"), thing @ tower.text("lampshade"))
+        assert tower.knows("shade") == knows_parts
+    assert cosines[False][0] == pytest.approx(cosines[False][1])  # a part is its thing, as in the noise model's page
+    assert cosines[True][0] > cosines[True][1] + 0.02
+    assert cosines[True][1] == pytest.approx(cosines[False][1])
+
+
+def lamp() -> int:
+    return next(index for index, item in enumerate(scene().room.objects) if item.kind == "lamp")
+
+
+def part_of_lamp(truth: FrameTruth, name: str) -> np.ndarray:
+    named = [index for index, part in enumerate(truth.part_names) if part == name]
+    return (truth.things == lamp()) & np.isin(truth.parts, named)

@@ -47,6 +47,19 @@ NEAR_NAMES = {
 }
 
 
+# Names of parts, as names that the tables have. Other parts are known by the thing alone.
+PART_NAMES = {
+    "handle": ("handle",),
+    "shade": ("lampshade",),
+    "lid": ("bottle cap", "cover"),
+    "leg": ("wooden leg",),
+    "back": ("headboard",),
+    "seat": ("cushion",),
+}
+PART_ENERGY = 0.5  # of a part's meaning that is its own; the rest is that of the thing, which it looks like as well
+ONE_PART = 0.9  # share of a segment, of what it shows of a thing, in one of its parts, from which on it is that part
+
+
 class ImageTower:
     """A synthetic image tower for the space of some text vectors.
 
@@ -55,13 +68,23 @@ class ImageTower:
         vectors: [n, D] of any length, a text each.
         noise: how far features are from the truth.
         seed: of everything random but the space.
+        knows_parts: a segment of one part of a thing looks like that part, too; not so in docs/noise_model.md.
     """
 
-    def __init__(self, names: Sequence[str], vectors: NDArray[np.floating], noise: PerceptionNoise, seed: int) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        vectors: NDArray[np.floating],
+        noise: PerceptionNoise,
+        seed: int,
+        *,
+        knows_parts: bool = False,
+    ) -> None:
         unit = np.asarray(vectors, np.float64)
         self.texts = unit / np.linalg.norm(unit, axis=1, keepdims=True)
         self.row = {name: index for index, name in enumerate(names)}
         self.noise, self.seed = noise, seed
+        self._part_names = PART_NAMES if knows_parts else {}
         self.mean = self.texts.mean(0)
         spread = self.texts - self.mean
         self.contents = spread / np.linalg.norm(spread, axis=1, keepdims=True)
@@ -81,9 +104,13 @@ class ImageTower:
         Raises:
             KeyError: if there is none.
         """
-        rows = [self.row[near] for near in NEAR_NAMES.get(name, (name,))]
+        rows = [self.row[near] for near in {**NEAR_NAMES, **self._part_names}.get(name, (name,))]
         mean = self.texts[rows].mean(0)
         return mean / np.linalg.norm(mean)
+
+    def knows(self, name: str) -> bool:
+        """Whether a name can be asked for."""
+        return name in self.row or name in self._part_names
 
     def features(self, truth: FrameTruth, labels: NDArray[np.integer], count: int, key: tuple[int, ...]) -> Tensor:
         """Unit features [M, D] of the segments 0 to count - 1 of a label map [H, W]; equal keys give equal features."""
@@ -106,7 +133,11 @@ class ImageTower:
         small = size_difficulty(float(mask.mean()), self.noise.small_share)
         clear = (1.0 - small) * float(share @ truth.seen[covered]) * (1.0 - blur)
         difficulty = 1.0 - clear
-        inside = share @ np.stack([self._content(int(t), truth, difficulty, key, random) for t in covered])
+        names = [self._name(int(thing), mask, truth) for thing in covered]
+        contents = [
+            self._content(int(t), truth, difficulty, key, random, name) for t, name in zip(covered, names, strict=True)
+        ]
+        inside = share @ np.stack(contents)
         around, rim = neighbours(mask, truth.things)
         leak = chance(self.noise.leak, max(small, blur))
         if len(around) and leak > 0:
@@ -118,17 +149,42 @@ class ImageTower:
         return self._cone + inside + view * self._unmeant(random)
 
     def _content(
-        self, thing: int, truth: FrameTruth, difficulty: float, key: tuple[int, ...], random: np.random.Generator
+        self,
+        thing: int,
+        truth: FrameTruth,
+        difficulty: float,
+        key: tuple[int, ...],
+        random: np.random.Generator,
+        part: str = "",
     ) -> Floats:
-        """[D] what a thing adds to the cone from here: its class or a look-alike's, itself, and the view."""
+        """[D] what a thing adds to the cone from here: its class or a look-alike's, itself, and the view.
+
+        Args:
+            part: the one part of it that is shown, if it is one that has a name of its own.
+        """
         drift = self._drift(thing)
         vector, luck = drift.at(truth.viewpoint[thing])
         luck = np.sqrt(STABLE_CONFUSION) * luck + np.sqrt(1.0 - STABLE_CONFUSION) * random.normal()
         meaning = self._meaning(truth.names[thing])
+        if part:
+            both = np.sqrt(PART_ENERGY) * self._meaning(part) + np.sqrt(1.0 - PART_ENERGY) * meaning
+            meaning = both / np.linalg.norm(both)
         if ndtr(luck) < chance(self.noise.confusion, difficulty):
             meaning = self._look_alike(meaning, random)
         own = np.sqrt(CLASS_TEXT) * meaning + np.sqrt(CLASS_IMAGE) * self._turn @ meaning
         return own + np.sqrt(self.noise.instance) * drift.instance + np.sqrt(self.noise.drift) * vector
+
+    def _name(self, thing: int, mask: NDArray[np.bool_], truth: FrameTruth) -> str:
+        """The part of a thing that a mask shows of it, where that is one part of several in view and has a name."""
+        if not self._part_names:
+            return ""
+        of_thing = truth.things == thing
+        shown, pixels = np.unique(truth.parts[mask & of_thing], return_counts=True)
+        names = np.array([truth.part_names[part] for part in shown])
+        name = str(names[pixels.argmax()])
+        in_view = np.isin(truth.parts[of_thing], np.flatnonzero(np.array(truth.part_names) == name)).mean()
+        is_one = pixels[names == name].sum() >= ONE_PART * pixels.sum() and in_view < ONE_PART
+        return name if is_one and name in self._part_names else ""
 
     def _meaning(self, name: str) -> Floats:
         """[D] the unit direction in which a name differs from all names."""

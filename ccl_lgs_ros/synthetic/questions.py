@@ -36,7 +36,6 @@ PARTS = {
     "box": ("lid",),
     "chair": ("back", "seat", "leg"),
     "stool": ("seat", "leg"),
-    "vase": ("neck",),
 }
 
 

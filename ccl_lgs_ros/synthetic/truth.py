@@ -33,6 +33,7 @@ class FrameTruth:
     num_objects: int  # the first things are the room's objects, in their order
     seen: Floats  # [T] share of what could be seen of a thing from here that is in the image and not hidden
     viewpoint: Floats  # [T, 4] direction from the camera to the thing (unit, world) and the log of its distance
+    part_names: tuple[str, ...] = ()  # of the ids in `parts`; '' for what is no part of an object of several
 
 
 class RoomTruth:
@@ -47,6 +48,7 @@ class RoomTruth:
         owner = np.repeat(np.arange(len(counts)) + len(room.objects), counts)
         objects = np.repeat(np.arange(len(room.objects)), [len(item.parts) for item in room.objects])
         self._thing_of_shape = np.concatenate([[-1], owner, objects]).astype(np.int32)
+        self._part_names = _part_names(room)
         self._shell = len(self.names) - len(SHELL_NAMES)
         self._middles = self._thing_middles()
 
@@ -66,6 +68,7 @@ class RoomTruth:
             num_objects=len(self.room.objects),
             seen=self._seen(frame),
             viewpoint=np.column_stack([away / distance[:, None], np.log(distance)]),
+            part_names=self._part_names,
         )
 
     def _thing_middles(self) -> Floats:
@@ -95,6 +98,13 @@ class RoomTruth:
             shows = (np.abs(depth - points[inside, 2]) < TOLERANCE + 2 * points[inside, 2] / frame.camera.fx).sum()
             seen[index] = min(1.0, shows / (SEEN_AT_MOST * len(points)))
         return seen
+
+
+def _part_names(room: Room) -> tuple[str, ...]:
+    """Of every shape of the room, then of its faces."""
+    of_objects = [part.name if len(item.parts) > 1 else "" for item in room.objects for part in item.parts]
+    before = [""] * (len(room.shapes) - len(of_objects))
+    return (*before, *of_objects, *[""] * len(SHELL_NAMES))
 
 
 def _decoration_name(parts: list[Part]) -> str:
