@@ -60,3 +60,20 @@ def ap50(instances: Sequence[Instance], ids: Sequence[int], owner: NDArray[np.in
         return None
     ious = gaussian_ious(instances, ids, owner)
     return average_precision([instance.score for instance in instances], ious, MIN_IOU)
+
+
+def objects_found(instances: Sequence[Instance], owner: NDArray[np.integer]) -> list[int]:
+    """The object that most Gaussians of each instance lie on, -1 for none."""
+    found = []
+    for instance in instances:
+        ids, count = np.unique(owner[instance.gaussian_ids.numpy(force=True)], return_counts=True)
+        found.append(int(ids[count.argmax()]) if len(ids) else UNKNOWN)
+    return found
+
+
+def union_iou(instances: Sequence[Instance], is_true: NDArray[np.bool_]) -> float:
+    """The IoU of all instances together with the Gaussians [N] that are truly meant."""
+    is_found = np.zeros_like(is_true)
+    for instance in instances:
+        is_found[instance.gaussian_ids.numpy(force=True)] = True
+    return int((is_found & is_true).sum()) / max(1, int((is_found | is_true).sum()))

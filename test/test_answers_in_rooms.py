@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What planners are told, held against exact geometry in mapped rooms, one of which has twins that touch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from answers import BARS, approach_poses, precisions, relations
+from mapped_rooms import ROOMS, MappedRoom
+from numpy.typing import NDArray
+
+from ccl_lgs_ros.answers import Answer
+from ccl_lgs_ros.asking import create_encoder, query_map
+from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.evaluation.instances import owners
+from ccl_lgs_ros.protocols import Encoder
+from ccl_lgs_ros.synthetic.questions import questions
+
+CONFIG = MapConfig()
+PER_SORT = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A mapped room, and whose each Gaussian is."""
+
+    room: MappedRoom
+    encoder: Encoder
+    owner: NDArray[np.int64]  # [N]
+
+    def ask(self, text: str, world_from_viewer: NDArray[np.float64] | None = None) -> Answer:
+        return query_map(self.room.semantic_map, text, CONFIG, self.encoder, seen_from=world_from_viewer)
+
+
+@pytest.fixture(scope="module", params=ROOMS)
+def asked(request: pytest.FixtureRequest, mapped_room: Callable[[str], MappedRoom]) -> Asked:
+    room = mapped_room(request.param)
+    surface = room.truth.surface
+    assert surface is not None
+    owner = owners(room.semantic_map.gaussians.means.numpy(), surface.points, surface.objects)
+    return Asked(room=room, encoder=create_encoder(room.semantic_map, CONFIG), owner=owner)
+
+
+def test_things_are_told_apart(asked: Asked) -> None:
+    found = precisions(asked.room.scene.room, True, asked.ask, asked.owner)
+    assert np.mean(list(found.values())) >= BARS["ap50"], found
+
+
+def test_relations_and_choices_mean_what_they_say(asked: Asked) -> None:
+    found = relations(questions(asked.room.scene, 0, by_colour=True, per_sort=PER_SORT), asked.ask, asked.owner)
+    wrong = [question for question in found if question["meant"] != question["found"]]
+    assert len(found) >= 5
+    assert len(wrong) <= (1 - BARS["relations"]) * len(found), wrong
+
+
+def test_every_proposed_pose_is_free_near_and_faces_the_thing(asked: Asked) -> None:
+    found = approach_poses(asked.room.scene.room, asked.room.semantic_map, CONFIG, asked.ask)
+    assert len(found) >= 10
+    assert [pose for pose in found if not pose["is_valid"]] == []
