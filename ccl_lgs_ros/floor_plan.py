@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.boxes_in_pictures import DrawnBox
 from ccl_lgs_ros.geometry import invert_rigid, transform_points
-from ccl_lgs_ros.grid import FREE, OCCUPIED, Grid
+from ccl_lgs_ros.grid import FREE, OCCUPIED, UNKNOWN, Grid, looked_up
 from ccl_lgs_ros.lettering import Colour, line_height, text_width, write
 
 Image = NDArray[Any]  # [H, W, 3] uint8
@@ -27,18 +27,26 @@ LOOK = 0.12  # metres that a camera's tick is long
 
 
 class FloorPlan:
-    """A picture of a grid that more is drawn into; the grid's x axis points right, its y axis up."""
+    """A picture of a grid that more is drawn into; the grid's x axis points right, its y axis up.
 
-    def __init__(self, grid: Grid, longer_side: int = LONGER_SIDE) -> None:
+    Args:
+        grid: what is free, occupied and unknown.
+        points: [n, 3] in the world, which lie in the picture too, wherever they are.
+        longer_side: of the picture, in pixels.
+    """
+
+    def __init__(self, grid: Grid, points: NDArray[np.floating] | None = None, longer_side: int = LONGER_SIDE) -> None:
         known = np.argwhere(grid.cells >= FREE)
+        if points is not None and len(points):
+            known = np.concatenate([known, grid.cells_of(points)])
         low = known.min(0) - MARGIN if len(known) else np.zeros(2, np.int64)
         high = known.max(0) + 1 + MARGIN if len(known) else np.array(grid.cells.shape)
         rows, columns = np.maximum(high - low, 1)
         self._grid_from_world = invert_rigid(grid.world_from_grid)
         self._pixels = longer_side / (max(rows, columns) * grid.resolution)  # in a metre
         self._left, self._top = low[1] * grid.resolution, high[0] * grid.resolution
-        cells = np.pad(grid.cells, MARGIN, constant_values=-1)
-        cells = cells[low[0] + MARGIN : high[0] + MARGIN, low[1] + MARGIN : high[1] + MARGIN][::-1]
+        shown = np.stack(np.meshgrid(np.arange(low[0], high[0])[::-1], np.arange(low[1], high[1]), indexing="ij"), -1)
+        cells = looked_up(grid.cells, shown, np.int8(UNKNOWN))
         palette = np.full((*cells.shape, 3), UNKNOWN_COLOUR, np.uint8)
         palette[cells >= FREE] = FREE_COLOUR
         palette[cells >= OCCUPIED] = OCCUPIED_COLOUR

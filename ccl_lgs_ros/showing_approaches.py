@@ -56,7 +56,8 @@ def approaches_picture(
     found: Answer, stands: Sequence[Approaches], around: Surroundings, world_from_camera: NDArray[np.floating]
 ) -> Image:
     """A floor plan with the path of the cameras [n, 4, 4], what was found, and where to stand for it."""
-    plan = FloorPlan(around.space.grid)
+    points = np.concatenate([world_from_camera[:, :3, 3], *(item.box.center[None] for item in found.instances)])
+    plan = FloorPlan(around.space.grid, points)
     if len(world_from_camera):
         plan.draw_cameras(world_from_camera)
     for item, stand in zip(found.instances, stands, strict=True):

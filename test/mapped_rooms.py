@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import pytest
@@ -51,10 +51,10 @@ class MappedRoom:
         """The map directory; whoever must write copies it."""
         return self.folder / "map"
 
-    @cached_property
+    @property
     def scene(self) -> Scene:
         """The room itself, with exact geometry."""
-        return make_room_scene(ROOMS[self.name], twins_touch=self.name == "touching")
+        return scene_of(self.name)
 
     @cached_property
     def truth(self) -> EvaluationSet:
@@ -65,6 +65,12 @@ class MappedRoom:
     def semantic_map(self) -> SemanticMap:
         """The newest version of the map."""
         return load(MapDirectory.open(self.map))
+
+
+@lru_cache(maxsize=len(ROOMS))
+def scene_of(name: str) -> Scene:
+    """The room of that name, which takes seconds to lay out."""
+    return make_room_scene(ROOMS[name], twins_touch=name == "touching")
 
 
 def folder_of_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
