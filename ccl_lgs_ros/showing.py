@@ -58,9 +58,6 @@ def _instance_json(item: Instance) -> dict[str, Any]:
         "surface_point": None if item.surface_point is None else _rounded(item.surface_point),
         "surface_normal": None if item.surface_normal is None else _rounded(item.surface_normal),
         "keyframe_ids": list(item.keyframe_ids),
-        "surface_point": None if item.surface_point is None else _rounded(item.surface_point),
-        "surface_normal": None if item.surface_normal is None else _rounded(item.surface_normal),
-        "keyframe_ids": list(item.keyframe_ids),
         "num_gaussians": len(item.gaussian_ids),
     }
 

@@ -59,6 +59,8 @@ def test_a_query_answers_programs_in_the_documented_form(built: Path, room: Path
         "success",
         "message",
         "prompt",
+        "understood",
+        "is_plain",
         "unknown_words",
         "best_score",
         "threshold",
@@ -67,7 +69,16 @@ def test_a_query_answers_programs_in_the_documented_form(built: Path, room: Path
     }
     assert code == (0 if answer["instances"] else 1)
     for item in answer["instances"]:
-        assert set(item) == {"id", "score", "centroid", "box", "num_gaussians"}
+        assert set(item) == {
+            "id",
+            "score",
+            "centroid",
+            "box",
+            "surface_point",
+            "surface_normal",
+            "keyframe_ids",
+            "num_gaussians",
+        }
         assert set(item["box"]) == {"center", "size", "quaternion_xyzw"}
         assert np.linalg.norm(item["box"]["quaternion_xyzw"]) == pytest.approx(1.0, abs=1e-3)
 
@@ -123,6 +134,7 @@ def test_evaluate_prints_the_documented_figures(built: Path, room: Path, capsys)
         "view_consistency",
         "centroid_error_m",
         "box_iou",
+        "ap50",
         "per_category",
     }
 
