@@ -52,6 +52,7 @@ class Group:
     evidence: float  # the score, less what it lacks in support: by it groups are ranked and levels are chosen
     whole: int  # Gaussians of the group as it was found, which may have been two things that touch
     is_second: bool = False  # of those two
+    core: NDArray[np.float32] | None = None  # [k, 3] its points, or a sample, without strays; None = not looked for
 
 
 def matched(
@@ -121,13 +122,13 @@ def parted(found: Matched, groups: list[Group], up: NDArray[np.float64]) -> list
     things: list[Group] = []
     for group in groups:
         member = group.member[np.argsort(found.gaussian[group.member])]  # as samples must not hang on how it was found
-        group = replace(group, member=member)
-        is_second = twin_of(found.points[member], _core(found, group), up)
+        core = _core(found, member)
+        is_second = twin_of(found.points[member], core, up)
         if is_second is None:
-            things.append(group)
+            things.append(replace(group, member=member, core=core))
         else:
-            things.append(replace(group, member=member[~is_second]))
-            things.append(replace(group, member=member[is_second], is_second=True))
+            for half, is_half in ((member[~is_second], False), (member[is_second], True)):
+                things.append(replace(group, member=half, core=_core(found, half), is_second=is_half))
     return things
 
 
@@ -143,7 +144,7 @@ def instances_of(
     main = [_main_track(found, group) for group in groups]
     for group, track, number in zip(groups, main, _ids(level, main, groups), strict=True):
         points = found.points[group.member].astype(np.float64)
-        box = upright_box(_core(found, group), up)
+        box = upright_box(points if group.core is None else group.core, up)
         instances.append(
             Instance(
                 id=number,
@@ -158,9 +159,8 @@ def instances_of(
     return tuple(instances)
 
 
-def _core(found: Matched, group: Group) -> NDArray[np.float32]:
-    """The points [k, 3] of a group that are no strays."""
-    member = group.member
+def _core(found: Matched, member: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The points [k, 3] of a group's members that are no strays."""
     return core_of(found.points[member], found.opacity[member], found.confidence[member]).astype(np.float32)
 
 

@@ -9,7 +9,7 @@ NEIGHBOURS = 4
 ALONE = 3.0  # times the usual distance to the fourth neighbour; what is farther from its own has strayed
 FAINT = 0.1  # times the usual opacity
 FEW = 12  # points have no usual distance
-MOST_POINTS = 2048  # that are looked at, evenly spread
+MOST_POINTS = 512  # that are looked at, evenly spread
 
 
 def core_of(

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.geometry import level_axes
+from ccl_lgs_ros.query.boxes import quantiles
 
 LEAST_POINTS = 24  # of a thing; fewer have no shape
 MOST_POINTS = 256  # that are looked at, evenly spread
 LEAST_LENGTH = 1.1  # of a thing, in its widths; more compact ones are one
-TURNS = np.radians(np.arange(-45.0, 46.0, 15.0))  # of the cut's direction from the thing's length
-PLACES = (0.4, 0.45, 0.5, 0.55, 0.6)  # of the cut along the thing
+TURNS = np.radians(np.arange(-40.0, 41.0, 20.0))  # of the cut's direction from the thing's length
+PLACES = (0.41, 0.47, 0.53, 0.59)  # of the cut along the thing
 NOTCH = 0.075  # share of the ground under the hull of both that the hulls of each leave free, and
 SAMPLING = 1.85  # over the number of points to the power of 2/3: what points that are few leave free of one thing, too
 ROUNDNESS = 0.58  # width of either, as a share of its length
@@ -45,7 +46,8 @@ def twin_of(
         return None
     direction, place = cut
     is_second, height = ground @ direction > place, seen @ axes[2]
-    (low, top), (other_low, other_top) = (np.quantile(height[side], INNER) for side in (is_second, ~is_second))
+    reach = (quantiles(height[None, side], *INNER)[:, 0] for side in (is_second, ~is_second))
+    (low, top), (other_low, other_top) = reach
     if abs(top - other_top) > UNEVEN * (max(top, other_top) - min(low, other_low)):
         return None
     return (points - middle) @ axes[:2].T @ direction > place
@@ -61,7 +63,7 @@ def _best_cut(ground: NDArray[np.float32]) -> tuple[NDArray[np.float32], float] 
     for turn in angle + TURNS:
         direction = np.array([np.cos(turn), np.sin(turn)], np.float32)
         along = ground @ direction
-        low, high = np.quantile(along, (STRAYS, 1.0 - STRAYS))
+        low, high = quantiles(along[None], STRAYS, 1.0 - STRAYS)[:, 0]
         for place in low + np.array(PLACES) * (high - low):
             is_second = along > place
             areas = area(ground[is_second]), area(ground[~is_second])

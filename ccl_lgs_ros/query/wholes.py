@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.geometry import level_axes
+from ccl_lgs_ros.query.boxes import quantiles
 from ccl_lgs_ros.query.twins import area, extent, least_notch
 
 MOST_GROUPS = 64  # the largest, that are looked at
@@ -69,7 +70,7 @@ class _Outline:
         seen = local[np.linspace(0, len(local) - 1, min(len(local), MOST_CELLS)).astype(np.int64)]
         self.ground = np.ascontiguousarray(seen[:, :2], np.float32)
         self.low, self.high = seen[:, :2].min(axis=0), seen[:, :2].max(axis=0)
-        self.bottom, self.top = np.quantile(seen[:, 2], INNER)
+        self.bottom, self.top = quantiles(seen[None, :, 2], *INNER)[:, 0]
         self.size = len(local)
 
     @property
