@@ -21,6 +21,7 @@ from ccl_lgs_ros.query.viewpoint import standing_at
 from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
 NAMES = ("mug", "table", "lamp", "handle", "shelf", "body")
+WEIGHTS = (0.8, 0.0, 0.0, 0.6, 0.0, 0.0)  # of what is a mug and handle at once, yet more of a mug
 UP = np.array([0.0, 0.0, 1.0])
 
 
@@ -185,6 +186,16 @@ def test_a_part_is_found_inside_its_whole(
     if not expected:
         assert found.best_score < found.threshold
         assert 'no "handle" found' in found.message
+
+
+def test_what_looks_more_like_the_whole_is_no_part(semantic_map: SemanticMap) -> None:
+    parts = semantic_map.levels["sp"]
+    entries = parts.codebook.entries.clone()
+    is_body = entries[:, NAMES.index("body")] > 0
+    entries[is_body] = torch.tensor(WEIGHTS)
+    alike = {**semantic_map.levels, "sp": replace(parts, codebook=codebook_of(entries))}
+    found = ask(replace(semantic_map, levels=alike), "handle of the mug on the table")
+    assert set(where(found)) == {(-0.2, 0.0), (0.4, 0.0)}
 
 
 def test_a_plain_prompt_is_answered_as_without_the_grammar(semantic_map: SemanticMap) -> None:

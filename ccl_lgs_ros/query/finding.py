@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ccl_lgs_ros.answers import Answer, Instance
+from ccl_lgs_ros.answers import Answer, Instance, Prompt
 from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.query.answer import COARSE_FIRST, MapIndex, answer, answered
 from ccl_lgs_ros.query.parts import parts_of
@@ -41,17 +41,19 @@ class MapFinder:
             index=self.index,
         )
 
-    def find_parts(self, name: str, wholes: Sequence[Instance]) -> Answer:
-        """The parts of that name that some things have, at the level of parts."""
+    def find_parts(self, name: str, wholes: Sequence[Instance], whole: Prompt) -> Answer:
+        """The parts of that name that some things have, which matched another prompt, at the level of parts."""
         prompt = self.encoder.understand(name)
         levels = self.semantic_map.levels
         level = next((each for each in (PART_LEVEL, *COARSE_FIRST) if each in levels), "")
         parts, score = (), 0.0
         if wholes and prompt.is_understood and level:
+            entries = levels[level].codebook.entries
             parts, score = parts_of(
                 self.semantic_map,
                 level,
-                self.encoder.relevancy(levels[level].codebook.entries, prompt),
+                self.encoder.relevancy(entries, prompt),
+                self.encoder.relevancy(entries, whole),
                 wholes,
                 self.index[level],
                 threshold=self.threshold,

@@ -22,7 +22,8 @@ LEAST_SHARE = 3  # a part may have that many times fewer Gaussians than a thing 
 def parts_of(
     semantic_map: SemanticMap,
     level: str,
-    relevancy_of_entry: Tensor,  # [K] in [0, 1]
+    relevancy_of_entry: Tensor,  # [K] in [0, 1], to the part's name
+    rival_of_entry: Tensor,  # [K] in [0, 1], to the name of the whole
     wholes: Sequence[Instance],
     index: TrackIndex,
     *,
@@ -33,16 +34,21 @@ def parts_of(
     """The parts of some things, best first, and the score of what came nearest.
 
     A Gaussian belongs to the whole that has it, else to the nearest whole in whose grown box it lies; so several wholes
-    have several parts, each inside its own.
+    have several parts, each inside its own. What looks more like the whole than like the part is none where something
+    in the same whole looks more like the part.
     """
     of_track = relevancy_of_tracks(semantic_map.levels[level], relevancy_of_entry).numpy()
     found = matched(semantic_map.gaussians, semantic_map.levels[level], index, of_track, threshold)
     up = np.asarray(semantic_map.map_up, dtype=np.float64)
     least = max(min_gaussians // LEAST_SHARE, 1)
+    rival = relevancy_of_tracks(semantic_map.levels[level], rival_of_entry).numpy()
+    is_like_part = (of_track >= rival)[found.tracks[found.track]]
     owner = _owners(found, wholes)
     groups: list[Group] = []
     for whole in range(len(wholes)):
         own = np.flatnonzero(owner == whole)
+        if is_like_part[own].any():
+            own = own[is_like_part[own]]
         if len(own):
             pieces = grouped(_only(found, own), up, min_gaussians=least, connect_distance=connect_distance)
             groups += [replace(piece, member=own[piece.member]) for piece in pieces]

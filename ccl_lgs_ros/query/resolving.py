@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ccl_lgs_ros.answers import Answer, Instance, Phrase, Reading
+from ccl_lgs_ros.answers import Answer, Instance, Phrase, Prompt, Reading
 from ccl_lgs_ros.query.choices import needs_viewpoint, ordered
 from ccl_lgs_ros.query.placed import Placed, placed
 from ccl_lgs_ros.query.relations import VIEWED, YES, relate
@@ -27,8 +27,8 @@ class Finder(Protocol):
         """The things of that name."""
         ...
 
-    def find_parts(self, name: str, wholes: Sequence[Instance]) -> Answer:
-        """The parts of that name that some things have."""
+    def find_parts(self, name: str, wholes: Sequence[Instance], whole: Prompt) -> Answer:
+        """The parts of that name that some things have, which were found by another prompt."""
         ...
 
 
@@ -57,7 +57,7 @@ class Resolver:
         """The things that a phrase means."""
         whole = self.resolve(phrase.whole) if phrase.whole else None
         if whole:
-            found = self.finder.find_parts(phrase.words, whole.things)
+            found = self.finder.find_parts(phrase.words, whole.things, whole.found.prompt)
         else:
             found = self.finder.find(phrase.words, MOST_THINGS)
         _note(self.unknown_words, found.prompt.unknown_words)
