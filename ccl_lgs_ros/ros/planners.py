@@ -68,10 +68,10 @@ class Planners:
             around = around.with_costmap(costmap)
         return destinations(reply, question, around, config), note
 
-    def answered(self, reply: Reply, found: Destinations, is_sought: bool) -> None:
-        """Publish what an answer means for planners; without poses sought for, those of the last that were remain."""
+    def answered(self, reply: Reply, found: Destinations, is_published: bool) -> None:
+        """Take notice of what was asked for last, and publish where to drive to for it."""
         instances, semantic_map = reply.answer.instances, reply.semantic_map
-        if is_sought:
+        if is_published:
             self._destinations.publish(found.best, self._header(semantic_map))
         self._collision.answered(semantic_map, instances[0] if instances else None)
 

@@ -18,7 +18,10 @@ class QueryNodeOptions:
     vocabulary: str = option(
         "", "Names of things, separated by commas, for label_info, the labels of semantic_cloud and get_map_info."
     )
-    publish_results: bool = option(True, "Publish the answers on query/points, query/markers and query/detections.")
+    publish_results: bool = option(
+        True,
+        "Publish the answers on query/points, query/markers, query/detections, query/goal_pose and query/approach_poses.",
+    )
     viz_max_points: int = option(
         200_000, "Points in gaussian_cloud and semantic_cloud; more slow viewers.", low=100, high=10_000_000
     )

@@ -39,8 +39,8 @@ class StandingQuestion:
         asked = (reader.map.map_id, reader.map.version, config.query, config.navigation, prompts)
         if asked == self._asked or not (prompts or self._asked):
             return None
-        self._asked = asked
         semantic_map, encoder, index, views = reader.map, reader.encoder, reader.index, reader.views()
+        self._asked = asked
         self._loading = Loading(lambda: _ask(semantic_map, config, encoder, index, views, prompts))
         return None
 
