@@ -20,7 +20,7 @@ class QueryNodeOptions:
     )
     publish_results: bool = option(
         True,
-        "Publish the answers on query/points, query/markers, query/detections, query/goal_pose and query/approach_poses.",
+        "Publish the answers on the topics query/...; services answer in any case.",
     )
     viz_max_points: int = option(
         200_000, "Points in gaussian_cloud and semantic_cloud; more slow viewers.", low=100, high=10_000_000
