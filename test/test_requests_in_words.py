@@ -188,6 +188,16 @@ def test_a_part_is_found_inside_its_whole(
         assert 'no "handle" found' in found.message
 
 
+def test_a_whole_is_looked_for_among_wholes(semantic_map: SemanticMap) -> None:
+    parts = semantic_map.levels["sp"]
+    entries = parts.codebook.entries.clone()
+    entries[entries[:, NAMES.index("body")] > 0] = 2.0 * torch.eye(len(NAMES))[NAMES.index("mug")]  # better mugs there
+    better = {**semantic_map.levels, "sp": replace(parts, codebook=codebook_of(entries))}
+    alike = replace(semantic_map, levels=better)
+    assert {item.level for item in ask(alike, "mug").instances} == {"sp"}
+    assert set(where(ask(alike, "handle of the mug on the table"))) == {(-0.2, 0.0), (0.4, 0.0)}
+
+
 def test_what_looks_more_like_the_whole_is_no_part(semantic_map: SemanticMap) -> None:
     parts = semantic_map.levels["sp"]
     entries = parts.codebook.entries.clone()

@@ -2,7 +2,7 @@
 """What names mean in a map: the encoder is asked for each, and the map answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ccl_lgs_ros.answers import Answer, Instance, Prompt
 from ccl_lgs_ros.protocols import Encoder
@@ -10,7 +10,7 @@ from ccl_lgs_ros.query.answer import COARSE_FIRST, MapIndex, answer, answered
 from ccl_lgs_ros.query.parts import parts_of
 from ccl_lgs_ros.structures import SemanticMap
 
-PART_LEVEL = "sp"
+WHOLE_LEVEL, PART_LEVEL = "wp", "sp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +40,12 @@ class MapFinder:
             level=self.level,
             index=self.index,
         )
+
+    def find_wholes(self, name: str, most: int) -> Answer:
+        """The things of that name at the level of wholes; where there are none, as by `find`."""
+        has_choice = self.level == "auto" and WHOLE_LEVEL in self.semantic_map.levels
+        found = replace(self, level=WHOLE_LEVEL).find(name, most) if has_choice else None
+        return found if found and found.instances else self.find(name, most)
 
     def find_parts(self, name: str, wholes: Sequence[Instance], whole: Prompt) -> Answer:
         """The parts of that name that some things have, which matched another prompt, at the level of parts."""

@@ -27,6 +27,10 @@ class Finder(Protocol):
         """The things of that name."""
         ...
 
+    def find_wholes(self, name: str, most: int) -> Answer:
+        """The things of that name whose parts are asked for."""
+        ...
+
     def find_parts(self, name: str, wholes: Sequence[Instance], whole: Prompt) -> Answer:
         """The parts of that name that some things have, which were found by another prompt."""
         ...
@@ -53,13 +57,13 @@ class Resolver:
     remarks: list[str] = field(default_factory=list)  # whose left it is, each once
     unknown_words: list[str] = field(default_factory=list)  # that some name has and the language has not, each once
 
-    def resolve(self, phrase: Phrase) -> Resolved:
-        """The things that a phrase means."""
-        whole = self.resolve(phrase.whole) if phrase.whole else None
+    def resolve(self, phrase: Phrase, is_whole: bool = False) -> Resolved:
+        """The things that a phrase means, of which parts are asked for or not."""
+        whole = self.resolve(phrase.whole, is_whole=True) if phrase.whole else None
         if whole:
             found = self.finder.find_parts(phrase.words, whole.things, whole.found.prompt)
         else:
-            found = self.finder.find(phrase.words, MOST_THINGS)
+            found = (self.finder.find_wholes if is_whole else self.finder.find)(phrase.words, MOST_THINGS)
         _note(self.unknown_words, found.prompt.unknown_words)
         if whole and not whole.things:
             return Resolved(found=found, things=(), trouble=f"{whole.trouble}, so it has no {quoted(phrase.words)}")
