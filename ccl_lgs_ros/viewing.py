@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cameras of a map's keyframes, as questions need them: poses in memory, coarse depth read when asked for."""
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.errors import MapError
 from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.recent import Recent
 from ccl_lgs_ros.storage.confined import own_file
 from ccl_lgs_ros.storage.keyframe_pixels import read_depth
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
+
+logger = logging.getLogger(__name__)
 
 COARSE = 64, 48  # pixels: what hides a thing of a few decimetres is seen
 KEPT_DEPTHS = 512  # 3 MB
@@ -21,9 +26,12 @@ def viewed_from(store: KeyframeStore) -> ViewedFrom:
     """
     entries = store.entries
 
-    def coarse_depth(view: int) -> NDArray[np.float16]:
-        name = entries[view].depth_name
-        return coarse(read_depth(own_file(store.path, name)))
+    def coarse_depth(view: int) -> NDArray[np.float16] | None:
+        try:
+            return coarse(read_depth(own_file(store.path, entries[view].depth_name)))
+        except MapError as error:
+            logger.warning("what hides things from keyframe %s is not known: %s", entries[view].id, error)
+            return None
 
     depths = Recent(lambda: len(entries), coarse_depth, KEPT_DEPTHS)
     return ViewedFrom(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ids stay with things: as maps grow, merge, are refined, moved and taken up again; no id is given twice."""
 
+import json
+import zlib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -8,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save
 from scipy.spatial import KDTree
 from small_room import keyframes, room, small_config
 
 from ccl_lgs_ros.association.identity import Remembered, inherited_ids, named_gaussians
 from ccl_lgs_ros.geometry import rigid
+from ccl_lgs_ros.naming import Naming
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.storage.map_directory import MapDirectory
+from ccl_lgs_ros.storage.snapshot import load, publish
 from ccl_lgs_ros.structures import NONE, Codebook, Gaussians, SemanticLevel, SemanticMap
 
 DIM = 4
@@ -187,3 +192,33 @@ def ids_of_objects(semantic_map: SemanticMap, moved_by: np.ndarray) -> dict[str,
         if count.max() > 0.7 * count.sum():
             found[f"{item.category} {item.id}"] = int(number[count.argmax()])
     return found
+
+
+def test_ids_are_published_and_maps_of_old_count_their_tracks(tmp_path: Path) -> None:
+    directory = MapDirectory.create(tmp_path / "map")
+    level = replace(level_of([0, 1, 1]), id_of_track=torch.tensor([40, 7]))
+    publish(
+        directory,
+        SemanticMap(gaussians=gaussians_at(torch.zeros(3, 3)), levels={"wp": level}, encoder="none"),
+    )
+    assert load(directory).levels["wp"].ids.tolist() == [40, 7]
+    folder = directory.snapshot_path(1)
+    semantics = folder / "semantics.safetensors"
+    semantics.write_bytes(save({k: v for k, v in load_file(semantics).items() if not k.endswith("id_of_track")}))
+    described = json.loads((folder / "snapshot.json").read_text())
+    content = semantics.read_bytes()
+    described["files"][semantics.name] = {"size": len(content), "crc32": zlib.crc32(content)}
+    (folder / "snapshot.json").write_text(json.dumps(described))
+    assert load(directory).levels["wp"].ids.tolist() == [0, 1]
+
+
+def test_a_snapshot_that_cannot_be_read_stops_no_session(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    directory = MapDirectory.create(tmp_path / "map")
+    published = SemanticMap(
+        gaussians=gaussians_at(torch.zeros(3, 3)), levels={"wp": level_of([0, 1, 1])}, encoder="none"
+    )
+    publish(directory, published)
+    (directory.snapshot_path(1) / "splat.ply").write_bytes(b"gone")
+    named = Naming(directory).named({"wp": level_of([0, 0, 1])}, torch.zeros(3, 3))
+    assert named["wp"].ids.tolist() == [0, 1]
+    assert "new ids" in caplog.text

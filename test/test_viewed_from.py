@@ -178,6 +178,10 @@ def test_the_views_of_a_store_are_its_keyframes_with_their_depth(tmp_path: Path)
     assert first is not None
     assert np.all(first == 1.5)
     assert views.depth_of(1) is None
+    (store.path / "depth" / "000000.png").write_bytes(b"gone")
+    again = viewed_from(store)
+    assert again.depth_of is not None
+    assert again.depth_of(0) is None
 
 
 def test_a_map_without_keyframes_shows_nothing() -> None:
