@@ -23,8 +23,8 @@ PATH_COLOUR, FRUSTUM_COLOUR = (70, 130, 230), (70, 130, 230)
 LINE, THIN_LINE = 3.0, 1.5  # pixels
 FLOOR_QUANTILES = (0.01, 0.99)  # of the splats' places: strays do not stretch the floor
 CELL = 0.5  # metres
-ARROW, ABOVE_FLOOR = 0.35, 0.05  # metres: its length, and how high it hovers
-BEST_STAND, OTHER_STAND = (20, 170, 80), (130, 200, 155)
+ARROW, ABOVE_FLOOR = 0.35, 0.1  # metres: its length, and how high it hovers
+BEST_STAND, OTHER_STAND = (0, 120, 50), (70, 165, 105)
 MARGIN = 0.03  # metres by which a drawn box is larger, or the splats of a surface would hide its edges
 
 Clicked = Callable[[NDArray[np.float64], NDArray[np.float64]], None]
