@@ -56,7 +56,6 @@ PART_NAMES = {
     "back": ("headboard",),
     "seat": ("cushion",),
 }
-PART_ENERGY = 0.5  # of a part's meaning that is its own; the rest is that of the thing, which it looks like as well
 ONE_PART = 0.9  # share of a segment, of what it shows of a thing, in one of its parts, from which on it is that part
 
 
@@ -68,7 +67,7 @@ class ImageTower:
         vectors: [n, D] of any length, a text each.
         noise: how far features are from the truth.
         seed: of everything random but the space.
-        knows_parts: a segment of one part of a thing looks like that part, too; not so in docs/noise_model.md.
+        knows_parts: a segment of one part of a thing has the name of that part; not so in docs/noise_model.md.
     """
 
     def __init__(
@@ -165,10 +164,7 @@ class ImageTower:
         drift = self._drift(thing)
         vector, luck = drift.at(truth.viewpoint[thing])
         luck = np.sqrt(STABLE_CONFUSION) * luck + np.sqrt(1.0 - STABLE_CONFUSION) * random.normal()
-        meaning = self._meaning(truth.names[thing])
-        if part:
-            both = np.sqrt(PART_ENERGY) * self._meaning(part) + np.sqrt(1.0 - PART_ENERGY) * meaning
-            meaning = both / np.linalg.norm(both)
+        meaning = self._meaning(part or truth.names[thing])
         if ndtr(luck) < chance(self.noise.confusion, difficulty):
             meaning = self._look_alike(meaning, random)
         own = np.sqrt(CLASS_TEXT) * meaning + np.sqrt(CLASS_IMAGE) * self._turn @ meaning
