@@ -33,7 +33,7 @@ def section(subject: Subject) -> dict[str, Any]:
     else:
         answers = _best_colours(subject, index)
     if not answers:
-        return {"missing": 'No prompts were given; add them with --prompts "red mug" sofa.'}
+        return {"missing": 'No prompts were given, and no colour stands out; ask with --prompts "red mug" sofa.'}
     items = []
     for done, (text, answer) in enumerate(answers, start=1):
         items.append(_item(subject, text, answer))
