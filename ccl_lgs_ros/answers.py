@@ -37,7 +37,7 @@ class Box:
 class Instance:
     """One thing that matched a prompt."""
 
-    id: int  # the track that most of its Gaussians belong to
+    id: int  # of the thing, the same from snapshot to snapshot
     level: str
     score: float  # relevancy in [0, 1]
     centroid: NDArray[np.float64]  # [3] metres, world
