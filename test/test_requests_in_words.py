@@ -208,6 +208,16 @@ def test_what_looks_more_like_the_whole_is_no_part(semantic_map: SemanticMap) ->
     assert set(where(found)) == {(-0.2, 0.0), (0.4, 0.0)}
 
 
+def test_a_part_that_is_more_like_it_than_like_the_whole_needs_less(semantic_map: SemanticMap) -> None:
+    parts = semantic_map.levels["sp"]
+    weak = {**semantic_map.levels, "sp": replace(parts, codebook=codebook_of(0.63 * parts.codebook.entries))}
+    doubtful = replace(semantic_map, levels=weak)
+    found = ask(doubtful, "handle of the mug on the table", threshold=0.7)
+    assert len(found.instances) == 2
+    assert found.threshold == pytest.approx(0.595)
+    assert not ask(doubtful, "handle of the mug on the table", threshold=0.8).instances
+
+
 def test_a_plain_prompt_is_answered_as_without_the_grammar(semantic_map: SemanticMap) -> None:
     encoder = NameEncoder()
     prompt = encoder.understand("mug")

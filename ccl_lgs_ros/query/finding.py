@@ -10,6 +10,8 @@ from ccl_lgs_ros.query.answer import COARSE_FIRST, MapIndex, answer, answered
 from ccl_lgs_ros.query.parts import parts_of
 from ccl_lgs_ros.structures import SemanticMap
 
+TIE = 0.5  # relevancy of what is as much like the prompt as like anything
+PART_CAUTION = 0.85  # of the threshold, for parts: of a thing that is there, a few pieces alone come into question
 WHOLE_LEVEL, PART_LEVEL = "wp", "sp"
 
 
@@ -51,6 +53,7 @@ class MapFinder:
         """The parts of that name that some things have, which matched another prompt, at the level of parts."""
         prompt = self.encoder.understand(name)
         levels = self.semantic_map.levels
+        threshold = max(min(self.threshold, TIE), PART_CAUTION * self.threshold)
         level = next((each for each in (PART_LEVEL, *COARSE_FIRST) if each in levels), "")
         parts, score = (), 0.0
         if wholes and prompt.is_understood and level:
@@ -62,8 +65,9 @@ class MapFinder:
                 self.encoder.relevancy(entries, whole),
                 wholes,
                 self.index[level],
-                threshold=self.threshold,
+                threshold=threshold,
+                sure=self.threshold,
                 min_gaussians=self.min_gaussians,
                 connect_distance=self.connect_distance,
             )
-        return answered(self.semantic_map, prompt, parts, score, self.threshold, level)
+        return answered(self.semantic_map, prompt, parts, score, threshold, level)

@@ -13,7 +13,7 @@ from ccl_lgs_ros.query.answer import LEAST_EVIDENCE
 from ccl_lgs_ros.query.boxes import is_inside
 from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched
 from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_tracks
-from ccl_lgs_ros.structures import SemanticMap
+from ccl_lgs_ros.structures import NONE, SemanticMap
 
 GROWN = 0.03  # metres around the box of a whole where a part that the whole was cut without may lie
 LEAST_SHARE = 3  # a part may have that many times fewer Gaussians than a thing must have
@@ -28,6 +28,7 @@ def parts_of(
     index: TrackIndex,
     *,
     threshold: float,
+    sure: float,
     min_gaussians: int,
     connect_distance: float,
 ) -> tuple[tuple[Instance, ...], float]:
@@ -36,6 +37,10 @@ def parts_of(
     A Gaussian belongs to the whole that has it, else to the nearest whole in whose grown box it lies; so several wholes
     have several parts, each inside its own. What looks more like the whole than like the part is none where something
     in the same whole looks more like the part.
+
+    Args:
+        threshold: relevancy that a part must reach if it looks more like the part than like the whole.
+        sure: relevancy that suffices, whatever it looks like.
     """
     of_track = relevancy_of_tracks(semantic_map.levels[level], relevancy_of_entry).numpy()
     found = matched(semantic_map.gaussians, semantic_map.levels[level], index, of_track, threshold)
@@ -44,6 +49,7 @@ def parts_of(
     rival = relevancy_of_tracks(semantic_map.levels[level], rival_of_entry).numpy()
     is_like_part = (of_track >= rival)[found.tracks[found.track]]
     owner = _owners(found, wholes)
+    owner[~is_like_part & (found.relevancy < sure)] = NONE
     groups: list[Group] = []
     for whole in range(len(wholes)):
         own = np.flatnonzero(owner == whole)
@@ -61,7 +67,7 @@ def parts_of(
 
 def _owners(found: Matched, wholes: Sequence[Instance]) -> NDArray[np.int64]:
     """The whole [n] that each matched Gaussian belongs to, -1 for none."""
-    owner, nearest = np.full(len(found.gaussian), -1), np.full(len(found.gaussian), np.inf)
+    owner, nearest = np.full(len(found.gaussian), NONE), np.full(len(found.gaussian), np.inf)
     for place, whole in enumerate(wholes):
         has_it = np.isin(found.gaussian, whole.gaussian_ids.numpy())
         distance = np.linalg.norm(found.points - whole.box.center, axis=1)
