@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PREFIX = Path(sys.prefix)
 PYTHON_FOLDER = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
 EXECUTABLES = ("bag_player", "ccl-lgs", "demo_camera", "keyframe_node", "query_node", "training_node")
-SOURCES = ("action", "ccl_lgs_ros", "config", "launch", "msg", "rviz", "scripts", "srv")
+SOURCES = ("action", "ccl_lgs_ros", "config", "foxglove", "launch", "msg", "rviz", "scripts", "srv")
 PROGRAM = """
 import sys
 from ccl_lgs_ros.action import BuildMap
@@ -91,6 +91,6 @@ def test_executables_are_where_ros2_run_looks_and_the_cli_starts(install_space: 
 
 
 def test_launch_and_option_files_are_shared(install_space: Path) -> None:
-    for name in ("config", "launch", "rviz"):
+    for name in ("config", "foxglove", "launch", "rviz"):
         theirs = {p.name for p in (install_space / "share" / "ccl_lgs_ros" / name).iterdir()}
         assert theirs == {p.name for p in (ROOT / name).iterdir() if p.name != "__pycache__"}
