@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
@@ -36,8 +35,8 @@ def bag_with_late_mount(path: Path) -> Path:
     mount = replace(mount, translation=(0.0, 0.0, 0.0), quat=(1.0, 0.0, 0.0, 0.0), stamp_ns=START)
     messages = messages_of(in_order(topics))
     late = [(topic, messages[-1][1] + 1, message) for topic, _, message in messages_of([mount])]
-    foreign = T["shape_msgs/msg/Plane"](coef=np.zeros(4))
-    return write_bag(path, [*messages, *late, ("/plane", messages[-1][1] + 2, foreign)])
+    foreign = T["actionlib_msgs/msg/GoalID"](stamp=T["builtin_interfaces/msg/Time"](sec=0, nanosec=0), id="")
+    return write_bag(path, [*messages, *late, ("/goal", messages[-1][1] + 2, foreign)])
 
 
 def stored(path: Path) -> list[Any]:
@@ -50,7 +49,7 @@ def test_row_03_a_played_recording_gives_the_keyframes_of_one_that_is_read_direc
     bag = bag_with_late_mount(tmp_path / "drive")
     player = start("bag_player", bag_path=bag, bag_rate=4.0, wait_for=["keyframe_node"])
     statuses, clocks = client.collect(MapStatus, "status", LATCHED), client.collect(Clock, "/clock")
-    player.wait_for("not played, as their types are not installed: /plane (shape_msgs/msg/Plane)", 60)
+    player.wait_for("not played, as their types are not installed: /goal (actionlib_msgs/msg/GoalID)", 60)
     node = start("keyframe_node", map_path=tmp_path / "map", bag_path=bag, **PLAYED)
     client.until(lambda: not player.is_alive, 120, "the end of the recording")
     assert player.wait(1) == 0, player.output
