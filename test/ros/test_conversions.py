@@ -39,6 +39,7 @@ from ccl_lgs_ros.structures import Gaussians
 
 CAMERA = Camera(width=64, height=48, fx=50.0, fy=51.0, cx=32.5, cy=24.0)
 HEADER = Header(frame_id="map")
+SHOWN = 1e-4  # metres; to which answers are rounded
 SH_BAND_0 = 0.28209479177387814
 
 
@@ -203,8 +204,9 @@ def test_an_answer_in_another_frame_is_carried_there_as_a_whole() -> None:
     found, answer_from_world = [instance(0, [0, 2], (0.5, 1.0, 1.5))], some_pose()
     message = instance_messages(found, answer_from_world)[0]
     expected = transform_points(answer_from_world, found[0].centroid)
-    assert [message.centroid.x, message.centroid.y, message.centroid.z] == pytest.approx(expected)
-    assert transform_of(message.box_pose) == pytest.approx(answer_from_world @ rigid(np.eye(3), found[0].box.center))
+    assert [message.centroid.x, message.centroid.y, message.centroid.z] == pytest.approx(expected, abs=SHOWN)
+    expected = answer_from_world @ rigid(np.eye(3), found[0].box.center)
+    assert transform_of(message.box_pose) == pytest.approx(expected, abs=2 * SHOWN)
     cloud = columns_of(answer_cloud(found, gaussians(4), answer_from_world, HEADER))
     points = np.stack([cloud["x"], cloud["y"], cloud["z"]], axis=1)
     assert points == pytest.approx(transform_points(answer_from_world, gaussians(4).means[[0, 2]].numpy()), abs=1e-5)
@@ -218,5 +220,5 @@ def test_markers_replace_those_of_the_last_answer() -> None:
     assert markers[0].action == Marker.DELETEALL
     assert [m.type for m in markers[1:4]] == [Marker.CUBE, Marker.SPHERE, Marker.TEXT_VIEW_FACING]
     assert len({(m.ns, m.id) for m in markers[1:]}) == len(markers) - 1 == 6
-    assert markers[3].text == "red mug 0.90"
+    assert markers[3].text == "red mug 0: 0.90"
     assert [m.action for m in answer_markers([], "x", HEADER).markers] == [Marker.DELETEALL]
