@@ -108,7 +108,7 @@ def answer(prompt: str) -> Callable[[Gallery], Image]:
 
 def keyframes(of: Gallery) -> Image:
     """The path of the camera in the plan beside some of its keyframes."""
-    plan = FloorPlan(surroundings(of.map, of.config).grid, 480)
+    plan = FloorPlan(surroundings(of.map, of.config).grid, longer_side=480)
     plan.draw_cameras(of.views.world_from_camera)
     photos = [captioned(resized(view.image, 300), f"keyframe {view.id}", 13) for view in of.strip]
     what = f"{len(of.keyframes)} keyframes: where the camera was, and where it looked"
@@ -252,7 +252,7 @@ def _is_in_front(item: DrawnBox, camera: Camera, pose: NDArray[np.float64]) -> b
 def floor_plan(of: Gallery) -> Image:
     """The grid with the path, a thing and where a robot stands to deal with it."""
     around, found = surroundings(of.map, of.config), of.ask(of.thing)
-    plan = FloorPlan(around.grid, 700)
+    plan = FloorPlan(around.grid, longer_side=700)
     plan.draw_cameras(of.views.world_from_camera)
     for item in found.instances:
         plan.draw_box(DrawnBox(item.box, of.thing))
