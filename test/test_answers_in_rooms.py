@@ -45,22 +45,30 @@ def asked_in(room: MappedRoom) -> Asked:
     return Asked(room=room, encoder=create_encoder(room.semantic_map, CONFIG), owner=owner)
 
 
-def test_things_are_told_apart(asked: Asked) -> None:
+def test_things_are_told_apart(asked: Asked, record_property: Callable[[str, object], None]) -> None:
     found = precisions(asked.room.scene.room, True, asked.ask, asked.owner)
+    record_property("figure", f"{asked.room.name}: AP50 {np.mean(list(found.values())):.2f} over {len(found)} names")
     assert np.mean(list(found.values())) >= BARS["ap50"], found
 
 
-def test_relations_and_choices_mean_what_they_say(mapped_room: Callable[[str], MappedRoom]) -> None:
-    found = []
+def test_relations_and_choices_mean_what_they_say(
+    mapped_room: Callable[[str], MappedRoom], record_property: Callable[[str, object], None]
+) -> None:
+    found, wrong = [], []
     for name in ROOMS:
         room = asked_in(mapped_room(name))
-        found += relations(questions(room.room.scene, 0, by_colour=True, per_sort=PER_SORT), room.ask, room.owner)
-    wrong = [question for question in found if question["meant"] != question["found"]]
+        here = relations(questions(room.room.scene, 0, by_colour=True, per_sort=PER_SORT), room.ask, room.owner)
+        missed = [question for question in here if question["meant"] != question["found"]]
+        record_property("figure", f"{name}: {len(here) - len(missed)} of {len(here)} relations and choices right")
+        found, wrong = [*found, *here], [*wrong, *missed]
     assert len(found) >= 20
     assert len(wrong) <= (1 - BARS["relations"]) * len(found), wrong
 
 
-def test_every_proposed_pose_is_free_near_and_faces_the_thing(asked: Asked) -> None:
+def test_every_proposed_pose_is_free_near_and_faces_the_thing(
+    asked: Asked, record_property: Callable[[str, object], None]
+) -> None:
     found = approach_poses(asked.room.scene.room, asked.room.semantic_map, CONFIG, asked.ask)
+    record_property("figure", f"{asked.room.name}: {sum(p['is_valid'] for p in found)} of {len(found)} poses valid")
     assert len(found) >= 10
     assert [pose for pose in found if not pose["is_valid"]] == []
