@@ -4,7 +4,8 @@
     python benchmarks/answers.py                       by colour names, on the builtin perception
     python benchmarks/answers.py ../shared/data        and by names of kinds and parts, on the noise model
 
-Each room is mapped by the pipeline as it is, asked questions whose truth comes from exact geometry, and left.
+Each room is mapped by the pipeline as it is, asked questions whose truth comes from exact geometry, and left. By colour
+it is mapped twice, plain and with parts in a colour of their own, which are asked for.
 """
 
 import argparse
@@ -40,6 +41,7 @@ ROOMS = (5, 7, 11, 12, 13, 14)
 FRAMES, PER_SORT = 40, 6
 THRESHOLD = 0.58  # for the noise model: what benchmarks/method.py finds best in other rooms
 PART_IOU = 0.5  # that an answer about a part must exceed
+SHOWN_SHARE = 1 / 2000  # of an image, that a part covers in one image at least to be asked for
 ON_TARGET, FACING = 0.1, np.radians(15.0)  # metres by which the distance, radians by which the heading may be off
 BARS = {"ap50": 0.8, "relations": 0.8, "parts": 0.7, "approaches": 1.0}
 SMALL = {  # what is given in pixels, for images of 160 x 120
@@ -76,6 +78,8 @@ def of_room(seed: int, is_small: bool, tables: tuple[list[str], np.ndarray] | No
     frames = list(scene.frames(FRAMES))
     config = updated(MapConfig(), SMALL if is_small else {})
     found = [{"room": seed, "names": "colours", **figures(scene, frames, config, None)}]
+    two_tone = make_room_scene(seed, width=size[0], height=size[1], twins_touch=True, two_tone=True)
+    found[0]["parts"] = parts_by_colour(two_tone, list(two_tone.frames(FRAMES)), config)
     if tables is not None:
         perception = SyntheticPerception(
             room=scene.room,
@@ -111,9 +115,23 @@ def figures(
     return {
         "ap50": precisions(scene.room, by_colour, ask, owner),
         "relations": relations(asked, ask, owner),
-        "parts": [] if by_colour else part_ious(scene.room, asked, ask, means, surface),
+        "parts": [] if by_colour else part_ious(scene.room, frames, asked, ask, means, surface),
         "approaches": approach_poses(scene.room, semantic_map, config, ask) if by_colour else [],
     }
+
+
+def parts_by_colour(scene: Scene, frames: Sequence[RoomFrame], config: MapConfig) -> list[dict]:
+    """How well parts are found in a map of a room where they have a colour of their own."""
+    semantic_map = mapped(frames, config, None)
+    encoder, surface = create_encoder(semantic_map, config), TrueSurface(scene.room)
+    for frame in frames[::2]:
+        surface.add(frame)
+
+    def ask(text: str, world_from_viewer: np.ndarray | None = None) -> Answer:
+        return query_map(semantic_map, text, config, encoder, seen_from=world_from_viewer)
+
+    asked = questions(scene, 0, by_colour=True, per_sort=PER_SORT)
+    return part_ious(scene.room, frames, asked, ask, semantic_map.gaussians.means.numpy(force=True), surface)
 
 
 def mapped(frames: Sequence[RoomFrame], config: MapConfig, perception: SyntheticPerception | None) -> SemanticMap:
@@ -155,11 +173,18 @@ def relations(asked: Sequence[Question], ask: Ask, owner: np.ndarray) -> list[di
     return found
 
 
-def part_ious(room: Room, asked: Sequence[Question], ask: Ask, means: np.ndarray, surface: TrueSurface) -> list[dict]:
-    """How well each answer about a part covers it."""
-    found = []
+def part_ious(
+    room: Room,
+    frames: Sequence[RoomFrame],
+    asked: Sequence[Question],
+    ask: Ask,
+    means: np.ndarray,
+    surface: TrueSurface,
+) -> list[dict]:
+    """How well each answer about a part that the images show covers it."""
+    found, shown = [], shown_parts(room, frames)
     for question in asked:
-        if not question.part:
+        if not question.part or not any((id, question.part) in shown for id in question.objects):
             continue
         points, label = [surface.points[surface.objects == 0]], [np.zeros(int((surface.objects == 0).sum()), int)]
         for item in room.objects:
@@ -172,6 +197,20 @@ def part_ious(room: Room, asked: Sequence[Question], ask: Ask, means: np.ndarray
         iou = union_iou(answer.instances, is_part)
         found.append({"text": question.text, "iou": iou, "true": int(is_part.sum()), "message": answer.message})
     return found
+
+
+def shown_parts(room: Room, frames: Sequence[RoomFrame]) -> set[tuple[int, str]]:
+    """The ids of objects with the names of their parts that an image shows well enough to be asked for."""
+    largest = np.zeros(len(room.shapes))
+    for frame in frames:
+        counts = np.bincount(frame.shapes[frame.shapes >= 0], minlength=len(room.shapes))
+        largest = np.maximum(largest, counts / frame.shapes.size)
+    parts = {item.id: item.parts for item in room.objects}
+    return {
+        (paint.object_id, parts[paint.object_id][paint.part_id - 1].name)
+        for paint, share in zip(room.paints, largest, strict=True)
+        if paint.object_id and share >= SHOWN_SHARE
+    }
 
 
 def approach_poses(room: Room, semantic_map: SemanticMap, config: MapConfig, ask: Ask) -> list[dict]:

@@ -64,6 +64,7 @@ def make_scene(
     height: int = 240,
     path: str = "drive",
     twins_touch: bool = False,
+    two_tone: bool = False,
     image_transport: str = "raw",
     storage: str = "mcap",
     progress: Progress = no_progress,
@@ -73,6 +74,7 @@ def make_scene(
     Args:
         path: "drive" past every object at robot height, or "orbit" once around the room.
         twins_touch: two objects of one kind and colour stand against each other.
+        two_tone: things have a part in the colour of another thing: handles, lids, cushions, bands.
         image_transport: "raw", or "compressed" for JPEG.
         storage: "mcap" or "sqlite3".
 
@@ -83,7 +85,7 @@ def make_scene(
     for part in (root / "bag", root / "eval"):
         if part.exists():
             raise CclLgsError(f"{part} exists already; remove it or make the scene elsewhere")
-    scene = make_room_scene(seed, width=width, height=height, path=path, twins_touch=twins_touch)
+    scene = make_room_scene(seed, width=width, height=height, path=path, twins_touch=twins_touch, two_tone=two_tone)
     root.mkdir(parents=True, exist_ok=True)
     with BagWriter(root / "bag", storage=storage) as bag:
         views, surface = _record(bag, scene, num_frames, image_transport, progress)

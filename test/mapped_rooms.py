@@ -24,8 +24,9 @@ from ccl_lgs_ros.storage.snapshot import load
 from ccl_lgs_ros.structures import SemanticMap
 from ccl_lgs_ros.synthetic.scene import Scene, make_room_scene
 
-# Seeds that no option was tuned on alone; any other must do as well. In "touching", twins stand against each other.
-ROOMS = {"plain": 1, "touching": 5}
+# Seeds that no option was tuned on alone; any other must do as well. In "touching", twins stand against each other; in
+# "two-tone" they do, and parts have a colour of their own.
+ROOMS = {"plain": 1, "touching": 5, "two-tone": 11}
 FRAMES = 40  # enough to see everything from several sides
 
 
@@ -70,7 +71,7 @@ class MappedRoom:
 @lru_cache(maxsize=len(ROOMS))
 def scene_of(name: str) -> Scene:
     """The room of that name, which takes seconds to lay out."""
-    return make_room_scene(ROOMS[name], twins_touch=name == "touching")
+    return make_room_scene(ROOMS[name], twins_touch=name != "plain", two_tone=name == "two-tone")
 
 
 def folder_of_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -90,7 +91,8 @@ def room_in(folder: Path, name: str) -> MappedRoom:
         if not finished.exists():
             unfinished = folder / f"unfinished_{name}"
             shutil.rmtree(unfinished, ignore_errors=True)
-            make_scene(ROOMS[name], unfinished, num_frames=FRAMES, twins_touch=name == "touching")
+            style = {"twins_touch": name != "plain", "two_tone": name == "two-tone"}
+            make_scene(ROOMS[name], unfinished, num_frames=FRAMES, **style)
             map_recording(unfinished, unfinished / "map", MapConfig())
             unfinished.rename(finished)
     return MappedRoom(name=name, folder=finished)

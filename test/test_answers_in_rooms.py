@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What planners are told, held against exact geometry in mapped rooms, one of which has twins that touch."""
+"""What planners are told, held against exact geometry in mapped rooms, whose twins touch in two of three."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from answers import BARS, approach_poses, precisions, relations
-from mapped_rooms import ROOMS, MappedRoom
+from answers import BARS, PART_IOU, approach_poses, part_ious, precisions, relations
+from mapped_rooms import FRAMES, MappedRoom
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.answers import Answer
@@ -16,9 +16,11 @@ from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.evaluation.instances import owners
 from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.synthetic.questions import questions
+from ccl_lgs_ros.synthetic.surfaces import TrueSurface
 
 CONFIG = MapConfig()
 PER_SORT = 4
+ROOMS = ("plain", "touching")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +74,19 @@ def test_every_proposed_pose_is_free_near_and_faces_the_thing(
     record_property("figure", f"{asked.room.name}: {sum(p['is_valid'] for p in found)} of {len(found)} poses valid")
     assert len(found) >= 10
     assert [pose for pose in found if not pose["is_valid"]] == []
+
+
+def test_parts_are_found_inside_their_things(
+    mapped_room: Callable[[str], MappedRoom], record_property: Callable[[str, object], None]
+) -> None:
+    room = mapped_room("two-tone")
+    frames, surface = list(room.scene.frames(FRAMES)), TrueSurface(room.scene.room)
+    for frame in frames[::2]:
+        surface.add(frame)
+    asked = questions(room.scene, 0, by_colour=True, per_sort=99)
+    means = room.semantic_map.gaussians.means.numpy()
+    found = part_ious(room.scene.room, frames, asked, asked_in(room).ask, means, surface)
+    right = [part for part in found if part["iou"] > PART_IOU]
+    record_property("figure", f"two-tone: {len(right)} of {len(found)} parts right")
+    assert len(found) >= 4
+    assert len(right) >= BARS["parts"] * len(found), found

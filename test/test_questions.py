@@ -120,3 +120,13 @@ def test_a_thing_on_a_table_has_its_height() -> None:
     for question in found:
         for number in question.objects:
             assert any(abs(scene().room.objects[number - 1].z - top) < 1e-6 for top in tops)
+
+
+def test_by_colour_only_parts_with_a_colour_of_their_own_are_asked_for() -> None:
+    assert not any(question.part for question in asked(True))
+    two_tone = make_room_scene(5, width=80, height=60, twins_touch=True, two_tone=True)
+    parts = [question for question in questions(two_tone, 0, by_colour=True, per_sort=6) if question.part]
+    assert len(parts) >= 3
+    for question in parts:
+        items = [item for item in two_tone.room.objects if item.id in question.objects]
+        assert question.text == f"{items[0].family_of(question.part)} {question.part} of the {items[0].category}"

@@ -279,3 +279,29 @@ def test_the_handle_of_a_mug_stands_out_of_its_wall() -> None:
     handle, wall = item.part_surface("handle"), item.part_surface("wall")
     axis = np.array([item.x, item.y])
     assert np.median(np.hypot(*(handle[:, :2] - axis).T)) > np.quantile(np.hypot(*(wall[:, :2] - axis).T), 0.99)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_parts_can_have_the_colour_of_another_thing(seed: int) -> None:
+    plain, painted = furnished_room(seed), furnished_room(seed, two_tone=True)
+    has_one = {"mug", "box", "chair", "stool", "lamp", "vase", "bucket"}
+    for before, item in zip(plain.objects, painted.objects, strict=True):
+        assert (item.kind, item.x, item.y, item.yaw) == (before.kind, before.x, before.y, before.yaw)
+        own = [name for name in item.part_names if item.family_of(name)]
+        assert len(own) == (item.kind in has_one)
+        for name in own:
+            assert item.family_of(name) in set(painted.families) - {item.family}
+            assert len(item.part_surface(name)) > 100
+
+
+def test_cushions_lie_on_seats_and_bands_run_around() -> None:
+    items = [item for seed in SEEDS for item in furnished_room(seed, two_tone=True).objects]
+    lamp = next(item for item in items if item.kind == "lamp")
+    band, shade = (np.ptp(lamp.part_surface(name), axis=0) for name in ("band", "shade"))
+    assert 0.2 * shade[2] < band[2] < 0.5 * shade[2]
+    stool = next(
+        item for seed in range(30) for item in furnished_room(seed, two_tone=True).objects if item.kind == "stool"
+    )
+    cushion, seat = stool.part_surface("cushion"), stool.part_surface("seat")
+    assert cushion[:, 2].min() > seat[:, 2].max() - 0.002
+    assert np.ptp(cushion[:, 0]) < np.ptp(seat[:, 0])

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", default="320x240", metavar="WxH", help="image size (default 320x240)")
     parser.add_argument("--path", choices=("drive", "orbit"), default="drive", help="how the camera moves")
     parser.add_argument("--touching", action="store_true", help="two objects of one kind stand against each other")
+    parser.add_argument("--two-tone", action="store_true", help="parts (handles, lids, cushions) have another colour")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             height=height,
             path=arguments.path,
             twins_touch=arguments.touching,
+            two_tone=arguments.two_tone,
             progress=progress,
         )
     print(report)

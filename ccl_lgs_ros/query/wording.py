@@ -70,7 +70,7 @@ ORDINALS = {
 # "X of Y" and "Y's X" name a part where X ends with one of these: "cup of tea" and "chest of drawers" do not.
 PARTS = _listed(
     """
-    arm arms armrest back backrest base bottom brim button buttons cap cord corner cover cushion door doors drawer
+    arm arms armrest back backrest band base bottom brim button buttons cap cord corner cover cushion door doors drawer
     drawers edge face foot feet frame front handle handles head headboard headrest hinge hood hook keyboard knob knobs
     label leg legs lid lock mouth neck nozzle page pages panel pedal pole rim roof screen seat shade shelf side sides
     sill sleeve spine spout stem strap switch tail tap tip top trigger wheel wheels window windows wing

@@ -12,6 +12,7 @@ from ccl_lgs_ros.synthetic.outlines import distance_to_touch, gap, is_inside, ou
 from ccl_lgs_ros.synthetic.room import Room, RoomObject, about_z, placed_rectangle
 from ccl_lgs_ros.synthetic.shapes import Floats
 from ccl_lgs_ros.synthetic.things import KINDS, ON_FLOOR, ON_FURNITURE, Part
+from ccl_lgs_ros.synthetic.two_tone import two_toned
 
 MAX_LAYOUTS = 200  # attempts at a room before giving up; a few are the rule
 TRIES = 60  # places tried for one thing
@@ -51,11 +52,12 @@ class Place:
         return corners @ self.world_from_piece[:2, :2].T + self.world_from_piece[:2, 3]
 
 
-def furnished_room(seed: int, attempt: int = 0, *, twins_touch: bool = False) -> Room:
+def furnished_room(seed: int, attempt: int = 0, *, twins_touch: bool = False, two_tone: bool = False) -> Room:
     """The room of a seed and an attempt: the same numbers give the same room.
 
     Args:
         twins_touch: two objects of one kind and colour stand against each other.
+        two_tone: things have a part in the colour of another thing: handles, lids, cushions, bands.
 
     Raises:
         NoRoomError: if no attempt fits, which no seed is known to do.
@@ -63,7 +65,8 @@ def furnished_room(seed: int, attempt: int = 0, *, twins_touch: bool = False) ->
     random = np.random.default_rng([seed, attempt])
     for _ in range(MAX_LAYOUTS):
         try:
-            return _attempt(seed, random, twins_touch)
+            room = _attempt(seed, random, twins_touch)
+            return replace(room, objects=two_toned(room.objects, seed)) if two_tone else room
         except NoRoomError:
             continue
     raise NoRoomError(f"seed {seed}: found no layout in {MAX_LAYOUTS} attempts")

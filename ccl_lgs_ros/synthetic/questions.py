@@ -54,7 +54,8 @@ def questions(scene: Scene, seed: int, *, by_colour: bool, per_sort: int) -> lis
     """At most `per_sort` questions of every sort, chosen by a seed.
 
     Args:
-        by_colour: things are named "red mug", and furniture, which is neutral, not at all; else "mug" and "table".
+        by_colour: things are named "red mug", parts that have a colour of their own "blue handle", and furniture, which
+            is neutral, not at all; else "mug", "handle" and "table".
     """
     random = np.random.default_rng([seed, 61])
     objects = standing_objects(scene.room, by_colour)
@@ -142,12 +143,15 @@ def _chosen(text: str, sort: str, thing: Standing, viewer: Floats | None = None)
 
 
 def _parts(room: Room, by_colour: bool) -> Iterator[Question]:
-    """Parts of all things of a name; whichever of them were seen counts."""
+    """Parts of all things of a name; whichever of them were seen counts. By colour, parts that have one."""
     for name in dict.fromkeys(item.category if by_colour else item.kind for item in room.objects):
         items = [item for item in room.objects if name in (item.category, item.kind)]
-        for part in PARTS.get(items[0].kind, ()):
-            ids = frozenset(item.id for item in items)
-            yield Question(text=f"{part} of the {name}", sort="part", objects=ids, part=part)
+        ids = frozenset(item.id for item in items)
+        for part in items[0].part_names if by_colour else PARTS.get(items[0].kind, ()):
+            family = items[0].family_of(part) if by_colour else ""
+            if family or not by_colour:
+                text = f"{family} {part}".strip() + f" of the {name}"
+                yield Question(text=text, sort="part", objects=ids, part=part)
 
 
 def _names(things: Sequence[Standing]) -> list[str]:

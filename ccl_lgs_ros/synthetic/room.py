@@ -65,6 +65,10 @@ class RoomObject:
         """What its parts are called, each name once; four legs are one name."""
         return tuple(dict.fromkeys(part.name for part in self.parts))
 
+    def family_of(self, name: str) -> str:
+        """The colour that the parts of a name are known by where it is not that of the whole; else empty."""
+        return next((part.family for part in self.parts if part.name == name), "")
+
     def part_surface(self, name: str) -> Floats:
         """[n, 3] the points of its surface that belong to the parts of that name, world; hidden ones have none."""
         surface, part = self._sampled

@@ -116,7 +116,13 @@ class Scene:
 
 
 def make_room_scene(
-    seed: int, *, width: int = 320, height: int = 240, path: str = "drive", twins_touch: bool = False
+    seed: int,
+    *,
+    width: int = 320,
+    height: int = 240,
+    path: str = "drive",
+    twins_touch: bool = False,
+    two_tone: bool = False,
 ) -> Scene:
     """The scene of a seed: a furnished room in which the robot can see every object.
 
@@ -124,6 +130,7 @@ def make_room_scene(
         width, height: image size in pixels.
         path: "drive" past everything at robot height, or "orbit" once around the room.
         twins_touch: two objects of one kind and colour stand against each other.
+        two_tone: things have a part in the colour of another thing: handles, lids, cushions, bands.
 
     Raises:
         ValueError: if there is no such path.
@@ -133,7 +140,7 @@ def make_room_scene(
     focal = FOCAL_SHARE * width
     camera = Camera(width=width, height=height, fx=focal, fy=focal, cx=width / 2, cy=height / 2)
     for attempt in range(MAX_ROOMS):
-        room = furnished_room(seed, attempt, twins_touch=twins_touch)
+        room = furnished_room(seed, attempt, twins_touch=twins_touch, two_tone=two_tone)
         try:
             return Scene(seed=seed, room=room, camera=camera, drive=PATHS[path](room, camera, seed))
         except BlockedError:

@@ -29,6 +29,7 @@ class Part:
     thing_from_part: Floats  # [4, 4]
     paint: tuple[int, int, int] | None = None  # sRGB; None takes the colour of the thing
     shade: float = 1.0  # brightness beside the thing's own paint
+    family: str = ""  # "red" where the part is known by a colour of its own
 
     @property
     def corners(self) -> Floats:
@@ -46,7 +47,8 @@ def block(name: str, size: tuple[float, float, float], at: tuple[float, float, f
     return Part(name=name, solid=CuboidSolid(np.array(size) / 2), thing_from_part=_at(*at), **more)  # type: ignore[arg-type]
 
 
-def _round(name: str, bottom: float, top: float, low: float, high: float, **more: object) -> Part:
+def frustum(name: str, bottom: float, top: float, low: float, high: float, **more: object) -> Part:
+    """A round part with its axis up: radii at its bottom and its top, from a height to a height, metres."""
     solid = FrustumSolid(bottom, top, (high - low) / 2)
     return Part(name=name, solid=solid, thing_from_part=_at(0, 0, (low + high) / 2), **more)  # type: ignore[arg-type]
 
@@ -55,7 +57,7 @@ def _vessel(bottom: float, top: float, height: float, wall: float) -> list[Part]
     tube = TubeSolid(bottom, top, height / 2, wall)
     return [
         Part(name="wall", solid=tube, thing_from_part=_at(0, 0, height / 2)),
-        _round("floor", bottom - wall / 2, bottom - wall / 2, 0.001, wall),
+        frustum("floor", bottom - wall / 2, bottom - wall / 2, 0.001, wall),
     ]
 
 
@@ -102,9 +104,9 @@ def vase(random: np.random.Generator) -> list[Part]:
     belly, height = random.uniform(0.08, 0.1), random.uniform(0.26, 0.36)
     waist = height * 0.45
     return [
-        _round("foot", belly * 0.62, belly, 0.0, waist),
-        _round("shoulder", belly, belly * 0.42, waist, height * 0.75),
-        _round("neck", belly * 0.42, belly * 0.6, height * 0.75, height),
+        frustum("foot", belly * 0.62, belly, 0.0, waist),
+        frustum("shoulder", belly, belly * 0.42, waist, height * 0.75),
+        frustum("neck", belly * 0.42, belly * 0.6, height * 0.75, height),
     ]
 
 
@@ -113,9 +115,9 @@ def lamp(random: np.random.Generator) -> list[Part]:
     radius, height = random.uniform(0.12, 0.16), random.uniform(0.4, 0.5)
     shade = height * 0.5
     return [
-        _round("foot", radius * 0.7, radius * 0.55, 0.0, height * 0.38),
-        _round("pole", 0.016, 0.016, height * 0.38, shade, paint=METAL),
-        _round("shade", radius, radius * 0.62, shade, height),
+        frustum("foot", radius * 0.7, radius * 0.55, 0.0, height * 0.38),
+        frustum("pole", 0.016, 0.016, height * 0.38, shade, paint=METAL),
+        frustum("shade", radius, radius * 0.62, shade, height),
     ]
 
 
@@ -149,7 +151,7 @@ def stool(random: np.random.Generator) -> list[Part]:
         )
         for a in turns
     ]
-    return [_round("seat", radius, radius, height - 0.06, height), *legs]
+    return [frustum("seat", radius, radius, height - 0.06, height), *legs]
 
 
 KINDS: MappingProxyType[str, Callable[[np.random.Generator], list[Part]]] = MappingProxyType(
