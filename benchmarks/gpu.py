@@ -26,12 +26,13 @@ from torch import Tensor
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.field.distillation import DistillationLifter
-from ccl_lgs_ros.labelling import LabelledView, LevelLabels
+from ccl_lgs_ros.labelling import LabelledView, LevelLabels, SegmentTable
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.protocols import NoCheckpoint, Rasterizer, no_progress
 from ccl_lgs_ros.registry import create
 from ccl_lgs_ros.storage.map_directory import MapDirectory
-from ccl_lgs_ros.structures import LEVELS, Codebook, Gaussians
+from ccl_lgs_ros.structures import Codebook, Gaussians
 from ccl_lgs_ros.synthetic.scene import make_room_scene
 
 COLOR_TOLERANCE = 2e-3  # mean absolute difference; single pixels flip where a threshold is met
@@ -214,7 +215,14 @@ def distillation(
             moments.append(time.perf_counter())
 
     codes = torch.arange(GRID[0] * GRID[1])
+    table = SegmentTable(
+        features=torch.eye(NUM_CODES)[codes],
+        track=codes,
+        weight=torch.ones(len(codes)),
+        start=torch.tensor([0, len(codes)]),
+    )
     labels = LevelLabels(
+        table=table,
         label_of_row=codes,
         track_of_label=codes,
         code_of_label=codes,

@@ -22,9 +22,10 @@ from harness import Report, p50, resident_mb
 
 from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.config import MapConfig, updated
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.storage.map_directory import MapDirectory
-from ccl_lgs_ros.structures import LEVELS, Gaussians, Tracks, VoteTable
+from ccl_lgs_ros.structures import Gaussians, Tracks, VoteTable
 from ccl_lgs_ros.synthetic.scene import make_room_scene
 
 PICTURE = Path(__file__).parents[1] / "docs" / "growth.png"

@@ -22,9 +22,10 @@ from mission import Course, drive
 from safetensors.numpy import load_file
 
 from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import load, publish
-from ccl_lgs_ros.structures import LEVELS, Codebook, Gaussians, SemanticLevel, SemanticMap, VoteTable
+from ccl_lgs_ros.structures import Codebook, Gaussians, SemanticLevel, SemanticMap, VoteTable
 
 NUM_GAUSSIANS, NUM_TRACKS, NUM_ENTRIES, DIM = 1_000_000, 2000, 128, 512
 MAX_SAVE_S, MAX_OPEN_S, MAX_SEMANTIC_BYTES = 3.0, 0.5, 6.0

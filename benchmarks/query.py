@@ -29,7 +29,7 @@ from ccl_lgs_ros.answers import Answer, Prompt
 from ccl_lgs_ros.perception.builtin_encoder import BuiltinEncoder
 from ccl_lgs_ros.perception.text_relevancy import text_relevancy
 from ccl_lgs_ros.query.answer import MapIndex, answer
-from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_gaussians, relevancy_of_tracks
+from ccl_lgs_ros.query.relevancy import LevelRelevancy, TrackIndex, relevancy_of_gaussians, relevancy_of_tracks
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import publish
 from ccl_lgs_ros.structures import Codebook, SemanticLevel, SemanticMap
@@ -75,7 +75,7 @@ def matched_ids(scene: QueryScene, index: TrackIndex, prompt: Tensor) -> np.ndar
 def ask(scene: QueryScene, index: MapIndex, kind: int, level: str = "auto") -> Answer:
     """Things with boxes, with the defaults of the options."""
     found = {
-        name: relevancy(of_name, scene.prompts[kind], scene.negatives)
+        name: LevelRelevancy.of_entries(of_name, relevancy(of_name, scene.prompts[kind], scene.negatives))
         for name, of_name in scene.semantic_map.levels.items()
     }
     return answer(

@@ -26,11 +26,12 @@ from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.field.joint_votes import joint_votes
 from ccl_lgs_ros.field.registration import RegistrationLifter
 from ccl_lgs_ros.gaussians.store import Part
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.parts import create_parts
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
 from ccl_lgs_ros.storage.map_directory import MapDirectory
-from ccl_lgs_ros.structures import LEVELS, Gaussians, Votes, VoteTable
+from ccl_lgs_ros.structures import Gaussians, Votes, VoteTable
 from ccl_lgs_ros.synthetic.scene import make_room_scene
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test"))  # the plain table is a test's

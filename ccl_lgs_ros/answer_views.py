@@ -12,8 +12,8 @@ from torch import Tensor
 from ccl_lgs_ros.answers import Answer, Prompt
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
-from ccl_lgs_ros.query.relevancy import relevancy_of_gaussians, relevancy_of_tracks
-from ccl_lgs_ros.structures import LEVELS, SemanticMap
+from ccl_lgs_ros.query.relevancy import level_relevancy, relevancy_at
+from ccl_lgs_ros.structures import SemanticMap
 
 CHANNELS_AT_ONCE = 16  # blended in one rendering; bounds memory
 MIN_SHOWN_ALPHA = 0.1  # a pixel under this rendered alpha shows nothing
@@ -71,13 +71,13 @@ def relevancy_views(
         level -> [P, H, W] in [0, 1].
     """
     found = {}
-    for name in (name for name in LEVELS if name in semantic_map.levels):
+    for name in semantic_map.levels:
         level = semantic_map.levels[name]
-        relevancy = [encoder.relevancy(level.codebook.entries, prompt) for prompt in prompts]
-        floors = [_least(relevancy_of_tracks(level, of_entry)) for of_entry in relevancy]
+        relevancy = [level_relevancy(level, encoder, prompt) for prompt in prompts]
+        floors = [float(found.of_track.min()) if len(found.of_track) else 0.0 for found in relevancy]
         above = (
-            (relevancy_of_gaussians(level, of_entry) - floor).clamp_min(0.0)
-            for of_entry, floor in zip(relevancy, floors, strict=True)
+            (relevancy_at(level, encoder, prompt) - floor).clamp_min(0.0)
+            for prompt, floor in zip(prompts, floors, strict=True)
         )
         _, images = _shares(semantic_map, above, rasterizer, camera, world_from_camera)
         found[name] = torch.stack(
@@ -114,8 +114,4 @@ def _answer_channels(semantic_map: SemanticMap, found: Answer, encoder: Encoder)
     if not found.level:
         return chosen, torch.zeros_like(chosen)
     level = semantic_map.levels[found.level]
-    return chosen, relevancy_of_gaussians(level, encoder.relevancy(level.codebook.entries, found.prompt))
-
-
-def _least(relevancy_of_track: Tensor) -> float:
-    return float(relevancy_of_track.min()) if len(relevancy_of_track) else 0.0
+    return chosen, relevancy_at(level, encoder, found.prompt)

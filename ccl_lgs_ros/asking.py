@@ -12,6 +12,7 @@ from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
+from ccl_lgs_ros.level_names import named_level
 from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.query.answer import MapIndex
 from ccl_lgs_ros.query.finding import MapFinder
@@ -129,7 +130,7 @@ def query_map(
         threshold=(options.threshold or encoder.threshold) if threshold is None else threshold,
         min_gaussians=options.min_gaussians,
         connect_distance=options.connect_distance,
-        level=level or options.level,
+        level=named_level(semantic_map.levels, level or options.level),
     )
     most = max_instances or options.max_instances
     if reading.is_plain:

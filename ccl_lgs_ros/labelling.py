@@ -4,6 +4,7 @@
 A label is a pair of a track and a code. Where every track has one code, labels are tracks.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccl_lgs_ros.camera import Keyframe
+from ccl_lgs_ros.languages import Language
 from ccl_lgs_ros.shapes import check_shapes
 from ccl_lgs_ros.structures import NONE, Codebook, Gaussians, SemanticField
 
@@ -53,6 +55,7 @@ class SegmentTable:
 class LevelLabels:
     """The labels of one level."""
 
+    table: SegmentTable
     label_of_row: Tensor  # [B] int64, of each segment in its table
     track_of_label: Tensor  # [L] int64, -1 none
     code_of_label: Tensor  # [L] int64
@@ -60,14 +63,17 @@ class LevelLabels:
 
     def __post_init__(self) -> None:
         count = self.code_of_label.shape[0]
-        check_shapes(label_of_row=(self.label_of_row, (None,)), track_of_label=(self.track_of_label, (count,)))
+        check_shapes(
+            label_of_row=(self.label_of_row, (len(self.table),)), track_of_label=(self.track_of_label, (count,))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelledView:
-    """A keyframe at working size with the label of each pixel."""
+    """A keyframe at working size with the segment and the label of each pixel."""
 
     keyframe: Keyframe
+    rows: Mapping[str, Tensor]  # level -> [H, W] int32, the row of the level's table, -1 none
     labels: Mapping[str, Tensor]  # level -> [H, W] int32, -1 none
     gives_colour: bool = True  # False: held out, for scores; no colour may be learnt from it
 
@@ -91,6 +97,15 @@ class Lifting:
     gaussians: Gaussians  # those given, unless colour and geometry were trained as well
     label_of_gaussian: Mapping[str, Tensor]  # level -> [N] int32, -1 none
     confidence: Mapping[str, Tensor]  # level -> [N] uint8: the share of votes for the label's code, 255 is all
+    labels: Mapping[str, LevelLabels] = dataclasses.field(
+        default_factory=dict
+    )  # of lifters that make things and codes themselves
+    languages: Mapping[str, Language] = dataclasses.field(
+        default_factory=dict
+    )  # level -> what each Gaussian says for itself
+    uncertainty: Mapping[str, Tensor] = dataclasses.field(
+        default_factory=dict
+    )  # level -> [N] uint8, as in SemanticLevel
     field: SemanticField | None = None
     figures: Mapping[str, float] | None = None  # what the training says of itself: steps, loss, accuracy
 

@@ -13,9 +13,9 @@ from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.field.joint_votes import joint_votes
 from ccl_lgs_ros.gaussians.growing import Growing
 from ccl_lgs_ros.gaussians.store import Part
+from ccl_lgs_ros.level_names import coarsest
 from ccl_lgs_ros.parts import Parts
 from ccl_lgs_ros.structures import (
-    LEVELS,
     NONE,
     Codebook,
     Segments,
@@ -25,7 +25,6 @@ from ccl_lgs_ros.structures import (
     VoteTable,
 )
 
-WHOLE = "wp"  # the level whose tracks are things
 MAX_GONE = 0.5  # of a track's weight; one that has lost more is of a thing that was taken away
 
 
@@ -120,7 +119,8 @@ class LiveLanguage:
     def __init__(self, parts: Parts, slots: int, num_gaussians: int) -> None:
         self._parts = parts
         dim = parts.encoder.dim
-        self.levels = {name: LevelState(num_gaussians, slots, dim) for name in LEVELS}
+        self.levels = {name: LevelState(num_gaussians, slots, dim) for name in parts.levels}
+        self._whole = coarsest(parts.levels)  # the level whose tracks are things
         self._slots = slots
 
     def grow(self, count: int) -> None:
@@ -163,7 +163,7 @@ class LiveLanguage:
         Returns:
             [n] int64, those that are gone in the end.
         """
-        gone = torch.cat([gone, self.levels[WHOLE].let_go(gone, near)])
+        gone = torch.cat([gone, self.levels[self._whole].let_go(gone, near)])
         for state in self.levels.values():
             state.votes.put(gone, VoteTable.empty(len(gone), self._slots))
         return gone

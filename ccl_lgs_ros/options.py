@@ -6,6 +6,7 @@ range and choices, from which the ROS parameter descriptors and the help texts a
 import dataclasses
 from dataclasses import dataclass
 
+from ccl_lgs_ros.level_names import WANTED
 from ccl_lgs_ros.navigation_options import NavigationOptions
 from ccl_lgs_ros.option_field import option
 
@@ -160,9 +161,20 @@ class MaskOptions:
     min_area_px: int = option(150, "Pixels under which a mask is dropped.", low=1)
     min_quality: float = option(0.3, "Predicted IoU times stability under which a mask is dropped.", low=0, high=1)
     max_overlap: float = option(0.8, "IoU with a better mask above which a mask is redundant.", low=0, high=1)
+    levels: str = option(
+        "sp,wp",
+        "Levels that a map has: sp,wp = subparts and parts, parts and wholes (CCL-LGS); s,m,l = subparts, parts, "
+        "wholes (LangSplat); wp or l = one.",
+        choices=("sp,wp", "s,m,l", "wp", "l"),
+    )
     max_inner: float = option(
         1.0, "How much of a mask may lie inside another one (LangSplat's inner test, 0.5); 1 = all.", low=0, high=1
     )
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """The levels that a map has."""
+        return tuple(self.levels.split(","))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +256,11 @@ class QueryOptions:
     max_instances: int = option(10, "Instances in an answer.", low=1, high=1000)
     min_gaussians: int = option(15, "Gaussians under which a group is no instance.", low=1)
     connect_distance: float = option(0.0, "Metres that join Gaussians to one instance; 0 = from the map.", low=0)
-    level: str = option("auto", "Mask level; auto = best evidence.", choices=("auto", "wp", "sp"))
+    level: str = option(
+        "auto",
+        "Mask level: auto = best evidence; whole and part = the coarsest and the finest of the map.",
+        choices=WANTED,
+    )
     grammar: bool = option(True, "Read relations, choices and parts in a prompt; off = every prompt is one name.")
     view: str = option(
         "votes",

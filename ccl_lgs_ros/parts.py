@@ -8,6 +8,7 @@ from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.field.registration import RegistrationLifter
 from ccl_lgs_ros.gaussians.keeping import NoDensifier
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.protocols import (
     Associator,
     CodebookFitter,
@@ -23,7 +24,8 @@ from ccl_lgs_ros.registry import create
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a session works with. The live path has its own associator, fitter and lifter, which need no future."""
+    """What a session works with. The live path has its own fitter and lifter, which need no future, and where
+    tracks come from a video model an associator."""
 
     rasterizer: Rasterizer
     segmenter: Segmenter
@@ -33,6 +35,7 @@ class Parts:
     live_lifter: RegistrationLifter
     fitter: CodebookFitter
     lifter: Lifter
+    levels: tuple[str, ...] = LEVELS  # that keyframes have segments of
     densifier: Densifier = field(default_factory=NoDensifier)
     propagator: Propagator | None = None  # where tracks come from a video model
     chosen: Mapping[str, str] = field(default_factory=dict)  # kind -> name, as it goes into the map's record
@@ -51,6 +54,8 @@ def create_parts(config: MapConfig) -> Parts:
     encoder, _ = configured_part("encoder", config)
     fitter, fitter_name = configured_part("fitter", config)
     lifter, lifter_name = configured_part("lifter", config)
+    by_video = config.association.associator == "tracker"
+    live_associator = "geometric" if by_video else config.association.associator
     needs_video = "tracker" in (config.association.associator, config.association.second_vote)
     propagator, propagator_name = configured_part("propagator", config) if needs_video else (None, "")
     chosen = {
@@ -58,6 +63,7 @@ def create_parts(config: MapConfig) -> Parts:
         "densifier": densifier_name,
         "segmenter": described(segmenter, segmenter_name),
         "encoder": encoder.identity,
+        "associator": config.association.associator,
         "fitter": fitter_name,
         "lifter": lifter_name,
     }
@@ -68,11 +74,12 @@ def create_parts(config: MapConfig) -> Parts:
         densifier=densifier,
         segmenter=segmenter,
         encoder=encoder,
-        live_associator=create("associator", "geometric", config.association),
+        live_associator=create("associator", live_associator, config.association),
         live_fitter=create("fitter", "online", config.codebook),
         live_lifter=create("lifter", "registration", config.field),
         fitter=fitter,
         lifter=lifter,
+        levels=config.masks.level_names,
         propagator=propagator,
         chosen=chosen,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one keyframe shows: its segments at both levels, each with its language vector, kept for the next time."""
+"""What one keyframe shows: its segments at every level, each with its language vector, kept for the next time."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -8,7 +8,7 @@ from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.masks.levels import label_map
 from ccl_lgs_ros.options import MaskOptions
 from ccl_lgs_ros.protocols import Encoder, Segmenter
-from ccl_lgs_ros.structures import LEVELS, Segments
+from ccl_lgs_ros.structures import Segments
 
 
 class SegmentCache(Protocol):
@@ -33,7 +33,7 @@ class Perceiver:
         options = self._options
         proposals = self._segmenter.propose(keyframe)
         segments = {}
-        for level in LEVELS:
+        for level in options.level_names:
             labels, quality = label_map(
                 proposals,
                 level,

@@ -78,7 +78,7 @@ class MapSession:
         self.info = made_with(config, self.parts.chosen)
         perceived_by = {kind: self.parts.chosen.get(kind) for kind in ("segmenter", "encoder")}
         identity = f"{perceived_by} {config.perception} {config.masks}{self.depth.identity}"
-        cache = SegmentStore(directory.segments_path, identity=identity)
+        cache = SegmentStore(directory.segments_path, identity=identity, levels=self.parts.levels)
         self.perceiver = Perceiver(self.parts.segmenter, self.parts.encoder, config.masks, cache)
         self.geometry = LiveGeometry(config.gaussians, self.parts.rasterizer, self.device)
         self.live = LiveLanguage(self.parts, config.field.slots, 0)
@@ -296,5 +296,5 @@ class MapSession:
 
 
 def build_map(directory: MapDirectory, keyframes: KeyframeSource, config: MapConfig) -> SemanticMap:
-    """The map of all keyframes: the live path over each, then refine, published as the next version."""
+    """The map of all keyframes, published as the next version."""
     return MapSession(config, directory).build(keyframes)

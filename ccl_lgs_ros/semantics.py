@@ -27,7 +27,7 @@ from ccl_lgs_ros.protocols import Checkpoint, NoCheckpoint, Progress, no_progres
 from ccl_lgs_ros.recent import Recent
 from ccl_lgs_ros.recollection import Recollection
 from ccl_lgs_ros.storage.checkpoint import fingerprint
-from ccl_lgs_ros.structures import LEVELS, NONE, Gaussians, SemanticField, SemanticLevel
+from ccl_lgs_ros.structures import NONE, Gaussians, SemanticField, SemanticLevel
 from ccl_lgs_ros.video_tracks import with_video
 
 logger = logging.getLogger(__name__)
@@ -70,9 +70,9 @@ def associate(
     as another vote.
     """
     live, store = LiveLanguage(parts, config.field.slots, len(gaussians)), GaussianStore(gaussians)
-    rows: dict[str, list[Joined]] = {name: [] for name in LEVELS}
-    features: dict[str, list[Tensor]] = {name: [] for name in LEVELS}
-    weights: dict[str, list[Tensor]] = {name: [] for name in LEVELS}
+    rows: dict[str, list[Joined]] = {name: [] for name in parts.levels}
+    features: dict[str, list[Tensor]] = {name: [] for name in parts.levels}
+    weights: dict[str, list[Tensor]] = {name: [] for name in parts.levels}
     for index in range(len(seen)):
         view, segments = seen.view(index), seen.perceiver.segments(seen.keyframes[index])
         labels = seen.labels(index, segments)
@@ -81,7 +81,7 @@ def associate(
             features[name].append(segments[name].features)
             weights[name].append(joined.support * segments[name].quality)
         progress("associate", index + 1, len(seen))
-    tables = {name: _table(rows[name], features[name], weights[name], live.roots(name)) for name in LEVELS}
+    tables = {name: _table(rows[name], features[name], weights[name], live.roots(name)) for name in parts.levels}
     if parts.propagator is None:
         return live, tables
     return live, {name: with_video(table, name, seen, parts, config, progress) for name, table in tables.items()}
@@ -152,6 +152,7 @@ def refined(
 
 def semantic_level(lifting: Lifting, name: str, labels: LevelLabels) -> SemanticLevel:
     """A level of the map: its tracks are the labels that some Gaussian has, in their order."""
+    labels = lifting.labels.get(name, labels)
     label = lifting.label_of_gaussian[name].cpu().long()
     used = torch.unique(label[label != NONE])
     number = torch.full((len(labels.code_of_label) + 1,), NONE, dtype=torch.int32)  # the last answers for -1
@@ -161,6 +162,8 @@ def semantic_level(lifting: Lifting, name: str, labels: LevelLabels) -> Semantic
         confidence=lifting.confidence[name].cpu(),
         entry_of_track=labels.code_of_label[used],
         codebook=labels.codebook,
+        language=lifting.languages.get(name),
+        uncertainty=lifting.uncertainty.get(name),
     )
 
 
@@ -185,15 +188,18 @@ def _labelled_views(
 
     def view(index: int) -> LabelledView:
         segments = seen.perceiver.segments(seen.keyframes[index])
-        labels_of_pixels, maps = seen.labels(index, segments), {}
+        labels_of_pixels, maps, numbers = seen.labels(index, segments), {}, {}
         for name, table in tables.items():
             rows = slice(int(table.start[index]), int(table.start[index + 1]))
             maps[name] = painted(labels_of_pixels[name], labels[name].label_of_row[rows])
+            numbers[name] = painted(labels_of_pixels[name], torch.arange(rows.start, rows.stop))
         gives_colour = not is_held_out(index, seen.holdout_every)
-        return LabelledView(keyframe=seen.view(index), labels=maps, gives_colour=gives_colour)
+        return LabelledView(keyframe=seen.view(index), rows=numbers, labels=maps, gives_colour=gives_colour)
 
     return Recent(lambda: len(seen), view, CACHED_VIEW_BYTES, _view_bytes)
 
 
 def _view_bytes(view: LabelledView) -> int:
-    return view.keyframe.num_bytes + sum(labels.numel() * labels.element_size() for labels in view.labels.values())
+    return view.keyframe.num_bytes + sum(
+        labels.numel() * labels.element_size() for maps in (view.labels, view.rows) for labels in maps.values()
+    )

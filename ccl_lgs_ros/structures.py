@@ -12,15 +12,16 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ccl_lgs_ros.languages import Language
+from ccl_lgs_ros.level_names import FINE_FIRST
 from ccl_lgs_ros.shapes import check_shapes
 
-LEVELS = ("sp", "wp")  # subpart-part, whole-part
 NONE = -1  # in any index tensor: belongs to nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gaussians:
-    """The primitives of the map, with parameters stored before their activation."""
+    """The primitives of the map, parameters before activation."""
 
     means: Tensor  # [N, 3] metres, world
     quats: Tensor  # [N, 4] wxyz, any length > 0
@@ -107,9 +108,8 @@ class Votes:
     visibility: Tensor  # [N] float32: the sum of rendering weights over all pixels, labelled or not
 
     def __post_init__(self) -> None:
-        e = self.gaussian.shape[0]
-        check_shapes(gaussian=(self.gaussian, (e,)), label=(self.label, (e,)), weight=(self.weight, (e,)))
-        check_shapes(visibility=(self.visibility, (None,)))
+        e, rows = self.gaussian.shape[0], {"gaussian": self.gaussian, "label": self.label, "weight": self.weight}
+        check_shapes(visibility=(self.visibility, (None,)), **{name: (row, (e,)) for name, row in rows.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -236,6 +236,8 @@ class SemanticLevel:
     entry_of_track: Tensor  # [T] int64
     codebook: Codebook
     id_of_track: Tensor | None = None  # [T] int64, -1 none: the same from snapshot to snapshot; None = not yet named
+    language: Language | None = None  # of each Gaussian, where it says more than the entry of its track
+    uncertainty: Tensor | None = None  # [N] uint8: how little its lifter trusts each answer, 255 is not at all
 
     def __post_init__(self) -> None:
         check_shapes(
@@ -257,7 +259,9 @@ class SemanticLevel:
     def select(self, kept: Tensor) -> "SemanticLevel":
         """The same for the Gaussians at a boolean mask [N]; every track keeps its number."""
         track, confidence = self.track_of_gaussian[kept], self.confidence[kept]
-        return dataclasses.replace(self, track_of_gaussian=track, confidence=confidence)
+        own = {"uncertainty": self.uncertainty[kept]} if self.uncertainty is not None else {}
+        own |= {"language": self.language.select(kept)} if self.language is not None else {}
+        return dataclasses.replace(self, track_of_gaussian=track, confidence=confidence, **own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -281,7 +285,7 @@ class SemanticMap:
     """
 
     gaussians: Gaussians
-    levels: Mapping[str, SemanticLevel]  # by the names in LEVELS
+    levels: Mapping[str, SemanticLevel]  # by the names in level_names.py
     encoder: str  # identity of the language space, e.g. "builtin/1" or "open_clip/ViT-B-16/laion2b_s34b_b88k"
     field: SemanticField | None = None
     version: int = 0
@@ -291,9 +295,6 @@ class SemanticMap:
     info: Mapping[str, object] = dataclasses.field(default_factory=dict)  # JSON figures
 
     def __post_init__(self) -> None:
-        for name, level in self.levels.items():
-            if name not in LEVELS:
-                raise ValueError(f"levels: expected names of {LEVELS}, got {name!r}")
-            if level.track_of_gaussian.shape[0] != len(self.gaussians):
-                have, want = level.track_of_gaussian.shape[0], len(self.gaussians)
-                raise ValueError(f"levels[{name!r}]: expected {want} Gaussians, got {have}")
+        if unknown := set(self.levels) - set(FINE_FIRST):
+            raise ValueError(f"levels: expected names of {FINE_FIRST}, got {sorted(unknown)}")
+        check_shapes(**{name: (level.confidence, (len(self.gaussians),)) for name, level in self.levels.items()})

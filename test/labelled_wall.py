@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.geometry import rigid
-from ccl_lgs_ros.labelling import LabelledView, LevelLabels
-from ccl_lgs_ros.structures import LEVELS, NONE, Codebook, Gaussians
+from ccl_lgs_ros.labelling import LabelledView, LevelLabels, SegmentTable
+from ccl_lgs_ros.level_names import LEVELS
+from ccl_lgs_ros.structures import NONE, Codebook, Gaussians
 
 CAMERA = Camera(width=40, height=32, fx=40.0, fy=40.0, cx=20.0, cy=16.0)
 SIDES = (18, 18)  # Gaussians in rows and columns
@@ -55,14 +56,29 @@ class Views:
         image = np.full((CAMERA.height, CAMERA.width, 3), self._brightness, np.uint8)
         pose = rigid(np.eye(3), np.array([shift, 0.0, 0.0]))
         keyframe = Keyframe(id=index, stamp_ns=index, camera=CAMERA, world_from_camera=pose, image=image)
-        return LabelledView(keyframe=keyframe, labels=dict.fromkeys(LEVELS, labels))
+        rows = dict.fromkeys(LEVELS, rows_of(labels, index))
+        return LabelledView(keyframe=keyframe, rows=rows, labels=dict.fromkeys(LEVELS, labels))
 
 
-def labels_by_side() -> LevelLabels:
-    """Label 0 has code 2 and label 1 has code 0, of three codes."""
+def rows_of(labels: Tensor, view: int) -> Tensor:
+    """Two segments a view: row 2 v is the left of view v, row 2 v + 1 the right."""
+    return torch.where(labels == NONE, NONE, labels + 2 * view).int()
+
+
+def labels_by_side(count: int = 4) -> LevelLabels:
+    """Label 0 has code 2 and label 1 has code 0, of three codes; their segments look like the codes."""
+    entries = torch.eye(4)[:3]
+    side = torch.tensor([0, 1]).repeat(count)
+    table = SegmentTable(
+        features=entries[torch.tensor([2, 0])][side],
+        track=side,
+        weight=torch.ones(2 * count),
+        start=2 * torch.arange(count + 1),
+    )
     return LevelLabels(
-        label_of_row=torch.tensor([0, 1]),
+        table=table,
+        label_of_row=side,
         track_of_label=torch.tensor([0, 1]),
         code_of_label=torch.tensor([2, 0]),
-        codebook=Codebook(entries=torch.eye(4)[:3], weight=torch.ones(3)),
+        codebook=Codebook(entries=entries, weight=torch.ones(3)),
     )

@@ -18,6 +18,8 @@ VOCABULARY = (
     "picture_header",
     "camera",
     "shapes",
+    "languages",
+    "level_names",
     "structures",
     "labelling",
     "answers",
@@ -97,7 +99,7 @@ def rank(part: str) -> int:
     if part in VOCABULARY:
         return VOCABULARY.index(part)
     if part in STAGES + ADAPTERS:
-        return 10
+        return len(VOCABULARY)
     if part in GLUE:
         return 20 + GLUE.index(part)
     if part in SHELLS:

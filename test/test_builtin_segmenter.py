@@ -8,12 +8,12 @@ import torch
 from rosbags.highlevel import AnyReader
 
 from ccl_lgs_ros.camera import Camera, Keyframe
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.masks.levels import label_map
 from ccl_lgs_ros.options import MaskOptions
 from ccl_lgs_ros.perception.builtin_encoder import BuiltinEncoder
 from ccl_lgs_ros.perception.builtin_segmenter import BuiltinSegmenter
 from ccl_lgs_ros.perception.region_merging import Partition, merge_regions
-from ccl_lgs_ros.structures import LEVELS
 
 HEIGHT, WIDTH = 240, 320
 BOX = np.zeros((HEIGHT, WIDTH), bool)

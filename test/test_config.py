@@ -31,7 +31,7 @@ def test_text_takes_the_option_s_type() -> None:
         ("query.threshold", "high", "a number"),
         ("codebook.size", "1.5", "a whole number"),
         ("ingest.use_depth", "maybe", "true or false"),
-        ("query.level", "whole", "auto, wp, sp"),
+        ("query.level", "middle", "auto, whole, part"),
         ("frames.map_up", "[1, 2]", "3 numbers"),
         ("nonsense", "1", "no option"),
     ],

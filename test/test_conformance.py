@@ -13,10 +13,11 @@ from ccl_lgs_ros import options
 from ccl_lgs_ros.backends import unavailable
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.errors import ConfigError, MissingDependencyError
-from ccl_lgs_ros.labelling import LabelledView, LevelLabels
+from ccl_lgs_ros.labelling import LabelledView, LevelLabels, SegmentTable
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.protocols import NoCheckpoint, no_progress
 from ccl_lgs_ros.registry import PARTS, create, names, part_class
-from ccl_lgs_ros.structures import LEVELS, Codebook, Gaussians, Segments, Tracks, Votes, VoteTable
+from ccl_lgs_ros.structures import Codebook, Gaussians, Segments, Tracks, Votes, VoteTable
 
 GROUPS = {
     "rasterizer": options.RenderingOptions,
@@ -250,15 +251,19 @@ class TwoHalves:
         labels = torch.zeros(30, 40, dtype=torch.int32)
         labels[:, 20:] = 1
         labels[:2] = -1
-        return LabelledView(keyframe=keyframe(), labels=dict.fromkeys(LEVELS, labels))
+        maps = dict.fromkeys(LEVELS, labels)
+        return LabelledView(keyframe=keyframe(), rows=maps, labels=maps)
 
 
 @pytest.mark.parametrize("name", working("lifter"))
 def test_a_lifter_gives_a_gaussian_the_label_that_it_is_seen_with(name: str) -> None:
     scene, rasterizer = gaussians(300), part("rasterizer", "torch_reference")
+    halves = torch.tensor([0, 1])
+    table = SegmentTable(features=torch.eye(4)[[1, 0]], track=halves, weight=torch.ones(2), start=torch.tensor([0, 2]))
     labels = LevelLabels(
-        label_of_row=torch.tensor([0, 1]),
-        track_of_label=torch.tensor([0, 1]),
+        table=table,
+        label_of_row=halves,
+        track_of_label=halves,
         code_of_label=torch.tensor([1, 0]),
         codebook=Codebook(entries=torch.eye(4)[:2], weight=torch.ones(2)),
     )
@@ -280,5 +285,7 @@ def test_a_lifter_gives_a_gaussian_the_label_that_it_is_seen_with(name: str) -> 
         assert label.dtype == torch.int32 and confidence.dtype == torch.uint8
         has_label = (label >= 0) & is_clear
         assert has_label.sum() >= 20
-        assert (label[has_label] == (column[has_label] > 20.0).int()).float().mean() >= 0.9
+        made = lifting.labels.get(level, labels)
+        said = made.codebook.entries[made.code_of_label[label[has_label].long()]].argmax(dim=1)
+        assert (said == (column[has_label] < 20.0).long()).float().mean() >= 0.9
         assert (confidence[label >= 0] > 0).all() and (confidence[label < 0] == 0).all()

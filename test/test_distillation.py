@@ -15,9 +15,10 @@ from ccl_lgs_ros.field.decoder import decoded_codes, logits, most_likely, new_de
 from ccl_lgs_ros.field.distillation import DistillationLifter
 from ccl_lgs_ros.field.learning import HELD_OUT_STRIDE, FieldLearner
 from ccl_lgs_ros.labelling import Lifting
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.protocols import NoCheckpoint, no_progress
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
-from ccl_lgs_ros.structures import LEVELS, NONE, SemanticField
+from ccl_lgs_ros.structures import NONE, SemanticField
 
 RASTERIZER = NumbaRasterizer()
 LABELS = dict.fromkeys(LEVELS, labels_by_side())
@@ -273,8 +274,13 @@ def test_decoding_single_gaussians_is_another_answer(lifted):
 
 def test_a_level_without_a_codebook_has_no_labels():
     none = torch.zeros(0, dtype=torch.int64)
+    table = labels_by_side().table
+    nothing = dataclasses.replace(
+        table, features=table.features[:0], track=none, weight=table.weight[:0], start=torch.zeros(5, dtype=torch.int64)
+    )
     empty = dataclasses.replace(
         labels_by_side(),
+        table=nothing,
         label_of_row=none,
         track_of_label=none,
         code_of_label=none,

@@ -11,11 +11,12 @@ from small_room import keyframes, room, small_config
 
 from ccl_lgs_ros.config import updated
 from ccl_lgs_ros.errors import Cancelled, MapError
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.map_record import changed_options
 from ccl_lgs_ros.map_subject import MapSubject
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.storage.map_directory import MapDirectory
-from ccl_lgs_ros.structures import LEVELS, SemanticMap
+from ccl_lgs_ros.structures import SemanticMap
 
 
 class Stages:

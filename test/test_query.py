@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ccl_lgs_ros.answers import Answer, Prompt
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.query.answer import MapIndex, answer
 from ccl_lgs_ros.query.boxes import level_axes, share_inside, upright_box
-from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_gaussians, relevancy_of_tracks
-from ccl_lgs_ros.structures import LEVELS, NONE, SemanticLevel, SemanticMap
+from ccl_lgs_ros.query.relevancy import LevelRelevancy, TrackIndex, relevancy_of_gaussians, relevancy_of_tracks
+from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
 UNDERSTOOD = Prompt(text="red thing", feature=RED)
 
@@ -28,7 +29,8 @@ def ask(semantic_map: SemanticMap, prompt: Prompt = UNDERSTOOD, relevancy: dict 
         "connect_distance": 0.0,
         "level": "auto",
     }
-    return answer(semantic_map, prompt, relevancy, **{**defaults, **options})
+    found = {name: LevelRelevancy.of_entries(semantic_map.levels[name], of) for name, of in relevancy.items()}
+    return answer(semantic_map, prompt, found, **{**defaults, **options})
 
 
 def scene(*things: tuple[np.ndarray, Tensor]) -> SemanticMap:

@@ -16,7 +16,7 @@ from ccl_lgs_ros.query.answer import MapIndex, answer
 from ccl_lgs_ros.query.boxes import is_inside, quantiles, upright_box
 from ccl_lgs_ros.query.groups import group_points
 from ccl_lgs_ros.query.pieces import Pieces
-from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_gaussians
+from ccl_lgs_ros.query.relevancy import LevelRelevancy, TrackIndex, relevancy_of_gaussians
 from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -67,7 +67,8 @@ def crowded_map(seed: int) -> tuple[SemanticMap, dict[str, torch.Tensor]]:
 
 def ask(semantic_map: SemanticMap, relevancy: dict[str, torch.Tensor], index: MapIndex | None = None) -> Answer:
     prompt = Prompt(text="thing", feature=torch.ones(8))
-    return answer(semantic_map, prompt, relevancy, **OPTIONS, max_instances=100, level="auto", index=index)
+    found = {name: LevelRelevancy.of_entries(semantic_map.levels[name], of) for name, of in relevancy.items()}
+    return answer(semantic_map, prompt, found, **OPTIONS, max_instances=100, level="auto", index=index)
 
 
 @pytest.mark.parametrize("seed", range(12))

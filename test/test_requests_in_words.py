@@ -16,6 +16,7 @@ from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.query.answer import answer
+from ccl_lgs_ros.query.relevancy import level_relevancy
 from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.query.viewpoint import standing_at
 from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
@@ -221,7 +222,7 @@ def test_a_part_that_is_more_like_it_than_like_the_whole_needs_less(semantic_map
 def test_a_plain_prompt_is_answered_as_without_the_grammar(semantic_map: SemanticMap) -> None:
     encoder = NameEncoder()
     prompt = encoder.understand("mug")
-    relevancy = {name: encoder.relevancy(of.codebook.entries, prompt) for name, of in semantic_map.levels.items()}
+    relevancy = {name: level_relevancy(of, encoder, prompt) for name, of in semantic_map.levels.items()}
     options = {"threshold": 0.5, "max_instances": 10, "min_gaussians": 15, "connect_distance": 0.0, "level": "auto"}
     plain = answer(semantic_map, prompt, relevancy, **options)
     asked = ask(semantic_map, "mug", encoder=encoder)

@@ -13,6 +13,7 @@ from ccl_lgs_ros.answers import Answer, Box, Prompt
 from ccl_lgs_ros.query.answer import answer
 from ccl_lgs_ros.query.boxes import is_inside, upright_box
 from ccl_lgs_ros.query.groups import group_points
+from ccl_lgs_ros.query.relevancy import LevelRelevancy
 from ccl_lgs_ros.query.strays import core_of
 from ccl_lgs_ros.query.twins import twin_of
 from ccl_lgs_ros.structures import Codebook, SemanticLevel, SemanticMap
@@ -177,7 +178,14 @@ def asked(pieces: list[Points]) -> Answer:
     semantic_map = SemanticMap(gaussians=gaussians_at(points, 0.01), levels={"wp": level}, encoder="test/1")
     prompt = Prompt(text="mug", feature=torch.ones(8))
     options = {"threshold": 0.5, "min_gaussians": 10, "connect_distance": 0.0}
-    return answer(semantic_map, prompt, {"wp": torch.ones(1)}, **options, max_instances=5, level="auto")
+    return answer(
+        semantic_map,
+        prompt,
+        {"wp": LevelRelevancy(of_track=np.ones(1, np.float32))},
+        **options,
+        max_instances=5,
+        level="auto",
+    )
 
 
 def test_twins_that_share_a_track_are_two_instances_with_ids_that_do_not_change_places() -> None:

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.segment_store import SegmentStore
 from ccl_lgs_ros.storage.snapshot import NONE_U16, load, publish
-from ccl_lgs_ros.structures import LEVELS, Codebook, Gaussians, Segments, SemanticField, SemanticLevel, SemanticMap
+from ccl_lgs_ros.structures import Codebook, Gaussians, Segments, SemanticField, SemanticLevel, SemanticMap
 
 FILES = ["splat.ply", "semantics.safetensors", "snapshot.json"]
 

@@ -7,9 +7,9 @@ import pytest
 from mission import HEIGHT, OPTIONS, WIDTH, Course, drive, one_round
 
 from ccl_lgs_ros.config import MapConfig, updated
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.pipeline import MapSession
 from ccl_lgs_ros.storage.map_directory import MapDirectory
-from ccl_lgs_ros.structures import LEVELS
 
 MAX_SLOPE = 2.0  # MB for 1000 keyframes
 SHORT, LONG = 200, 10_000

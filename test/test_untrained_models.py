@@ -9,9 +9,9 @@ import torch
 from small_room import keyframes, small_config
 
 from ccl_lgs_ros.errors import EncoderMismatchError
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.pipeline import MapSession, query_map
 from ccl_lgs_ros.storage.map_directory import MapDirectory
-from ccl_lgs_ros.structures import LEVELS
 
 PERCEPTION = {
     "segmenter": "sam2",

@@ -53,6 +53,7 @@ def labels_of(
         code = voted(code, track, weight)
     keys, label = torch.unique((track - NONE) * max(len(codebook), 1) + code, return_inverse=True)
     return LevelLabels(
+        table=table,
         label_of_row=torch.empty_like(label).scatter_(0, order, label),
         track_of_label=keys // max(len(codebook), 1) + NONE,
         code_of_label=keys % max(len(codebook), 1),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.commands.shared_arguments import add_config_arguments, config_of, updated_query
 from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.level_names import WANTED
 
 if TYPE_CHECKING:
     from ccl_lgs_ros.query.viewed_from import ViewedFrom
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the answer for programs")
     parser.add_argument("--threshold", type=float, help="relevancy above which a thing is an answer")
     parser.add_argument("--max-instances", type=int, help="how many instances to list")
-    parser.add_argument("--level", choices=("auto", "wp", "sp"), help="mask level: whole-part, subpart-part")
+    parser.add_argument("--level", choices=WANTED, help="mask level: auto, whole, part, or its name in the map")
     add_config_arguments(parser)
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ccl_lgs_ros.structures import NONE, MaskProposals
 
-GRANULARITIES = {"sp": (0, 1), "wp": (1, 2)}  # subpart and part; part and whole
+# Subpart and part; part and whole. Those of LangSplat: each by itself.
+GRANULARITIES = {"sp": (0, 1), "wp": (1, 2), "s": (0,), "m": (1,), "l": (2,)}
 INNER_SHARE, OUTER_SHARE = 0.85, 0.5  # LangSplat's: from this share on a mask lies in one that it fills less than that
 MAX_COMPARED_PIXELS = 160 * 120  # masks are compared on a grid of at most this many pixels
 
@@ -31,7 +32,7 @@ def label_map(
 
     Args:
         proposals: masks of all granularities.
-        level: "sp" takes granularities 0 and 1, "wp" takes 1 and 2.
+        level: "sp" takes granularities 0 and 1, "wp" takes 1 and 2; "s", "m" and "l" take 0, 1 and 2.
         min_area_px: pixels that a mask, and what is still seen of it, must have.
         min_quality: predicted IoU times stability that a mask must have.
         max_overlap: IoU with a better mask above which a mask is dropped.

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ccl_lgs_ros.answers import Answer, Instance, Prompt
+from ccl_lgs_ros.level_names import AUTO, coarse_first
 from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched, parted
-from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_tracks
+from ccl_lgs_ros.query.relevancy import LevelRelevancy, TrackIndex
 from ccl_lgs_ros.structures import SemanticMap
 
 # Evidence that differs by less is a tie, which the coarser level wins: it shows things whole.
 LEVEL_TIE = 0.02
-COARSE_FIRST = ("wp", "sp")
 
 # Share of the threshold that score times support must reach: a speck answers only if it matches clearly.
 LEAST_EVIDENCE = 0.6
@@ -54,7 +53,7 @@ class MapIndex:
 def answer(
     semantic_map: SemanticMap,
     prompt: Prompt,
-    relevancy_of_entry: Mapping[str, Tensor],  # level -> [K] in [0, 1]
+    relevancy: Mapping[str, LevelRelevancy],
     *,
     threshold: float,
     max_instances: int,
@@ -66,10 +65,11 @@ def answer(
     """The things that a prompt means, best first; none when nothing looks enough like it.
 
     With level "auto" the level with the best evidence answers: that whose best instance scores highest, its support
-    being weighed as in the ranking of instances. Ties go to "wp". Where no level has an instance, it is the level that
-    came nearest.
+    being weighed as in the ranking of instances. Ties go to the coarser one. Where no level has an instance, it
+    is the level that came nearest.
 
     Args:
+        relevancy: of what each level has.
         threshold: relevancy that a track must reach, absolute: what is absent has no instance.
         min_gaussians: Gaussians under which a group is no instance.
         connect_distance: metres that join Gaussians to one instance; 0 = from the map.
@@ -79,9 +79,9 @@ def answer(
     Raises:
         ValueError: if the map has semantics, yet not at that level.
     """
-    if level != "auto" and semantic_map.levels and level not in semantic_map.levels:
+    if level != AUTO and semantic_map.levels and level not in semantic_map.levels:
         raise ValueError(f"level: expected 'auto' or one of {sorted(semantic_map.levels)}, got {level!r}")
-    names = [name for name in COARSE_FIRST if name in semantic_map.levels and level in ("auto", name)]
+    names = [name for name in coarse_first(semantic_map.levels) if level in (AUTO, name)]
     if not prompt.is_understood or not names:
         best_level = names[0] if names else ""
         return answered(semantic_map, prompt, (), 0.0, threshold, best_level)
@@ -89,12 +89,11 @@ def answer(
     up = np.asarray(semantic_map.map_up, dtype=np.float64)
     evidence: dict[str, _LevelEvidence] = {}
     for name in names:
-        of_track = relevancy_of_tracks(semantic_map.levels[name], relevancy_of_entry[name]).numpy()
-        if not _is_settled(evidence, of_track):
+        if not _is_settled(evidence, relevancy[name].of_track):
             evidence[name] = _level_evidence(
                 semantic_map,
                 name,
-                of_track,
+                relevancy[name],
                 index[name],
                 threshold=threshold,
                 min_gaussians=min_gaussians,
@@ -111,17 +110,18 @@ def answer(
 def _level_evidence(
     semantic_map: SemanticMap,
     name: str,
-    of_track: NDArray[np.float32],  # [T] relevancy
+    relevancy: LevelRelevancy,
     index: TrackIndex,
     *,
     threshold: float,
     min_gaussians: int,
     connect_distance: float,
 ) -> _LevelEvidence:
-    found = matched(semantic_map.gaussians, semantic_map.levels[name], index, of_track, threshold)
+    found = matched(semantic_map.gaussians, semantic_map.levels[name], index, relevancy, threshold)
     up = np.asarray(semantic_map.map_up, dtype=np.float64)
     things = grouped(found, up, min_gaussians=min_gaussians, connect_distance=connect_distance)
     groups = [group for group in things if group.evidence >= LEAST_EVIDENCE * threshold]
+    of_track = relevancy.of_track
     nearest = of_track[(index.count >= min_gaussians) & (of_track < threshold)].max(initial=0.0)
     best_score = max((group.score for group in groups), default=float(nearest))
     return _LevelEvidence(found=found, groups=groups, best_score=best_score)

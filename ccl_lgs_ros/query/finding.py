@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ccl_lgs_ros.answers import Answer, Instance, Prompt
+from ccl_lgs_ros.level_names import AUTO, coarsest, finest
 from ccl_lgs_ros.protocols import Encoder
-from ccl_lgs_ros.query.answer import COARSE_FIRST, MapIndex, answer, answered
+from ccl_lgs_ros.query.answer import MapIndex, answer, answered
 from ccl_lgs_ros.query.parts import parts_of
+from ccl_lgs_ros.query.relevancy import level_relevancy
 from ccl_lgs_ros.structures import SemanticMap
 
 TIE = 0.5  # relevancy of what is as much like the prompt as like anything
 PART_CAUTION = 0.85  # of the threshold, for parts: of a thing that is there, a few pieces alone come into question
-WHOLE_LEVEL, PART_LEVEL = "wp", "sp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,7 +35,7 @@ class MapFinder:
         return answer(
             self.semantic_map,
             prompt,
-            {level: self.encoder.relevancy(levels[level].codebook.entries, prompt) for level in levels},
+            {level: level_relevancy(levels[level], self.encoder, prompt) for level in levels},
             threshold=self.threshold,
             max_instances=most,
             min_gaussians=self.min_gaussians,
@@ -45,8 +46,8 @@ class MapFinder:
 
     def find_wholes(self, name: str, most: int) -> Answer:
         """The things of that name at the level of wholes; where there are none, as by `find`."""
-        has_choice = self.level == "auto" and WHOLE_LEVEL in self.semantic_map.levels
-        found = replace(self, level=WHOLE_LEVEL).find(name, most) if has_choice else None
+        whole = coarsest(self.semantic_map.levels) if self.level == AUTO else ""
+        found = replace(self, level=whole).find(name, most) if whole else None
         return found if found and found.instances else self.find(name, most)
 
     def find_parts(self, name: str, wholes: Sequence[Instance], whole: Prompt) -> Answer:
@@ -54,7 +55,7 @@ class MapFinder:
         prompt = self.encoder.understand(name)
         levels = self.semantic_map.levels
         threshold = max(min(self.threshold, TIE), PART_CAUTION * self.threshold)
-        level = next((each for each in (PART_LEVEL, *COARSE_FIRST) if each in levels), "")
+        level = finest(levels)
         parts, score = (), 0.0
         if wholes and prompt.is_understood and level:
             entries = levels[level].codebook.entries

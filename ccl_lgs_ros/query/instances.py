@@ -14,7 +14,7 @@ from torch import Tensor
 from ccl_lgs_ros.answers import Box, Instance
 from ccl_lgs_ros.query.boxes import is_inside, upright_box
 from ccl_lgs_ros.query.groups import group_points
-from ccl_lgs_ros.query.relevancy import TrackIndex
+from ccl_lgs_ros.query.relevancy import LevelRelevancy, TrackIndex
 from ccl_lgs_ros.query.strays import core_of
 from ccl_lgs_ros.query.twins import twin_of
 from ccl_lgs_ros.structures import Gaussians, SemanticLevel
@@ -59,12 +59,16 @@ def matched(
     gaussians: Gaussians,
     level: SemanticLevel,
     index: TrackIndex,
-    relevancy_of_track: NDArray[np.float32],  # [T]
+    relevancy: LevelRelevancy,
     threshold: float,
 ) -> Matched:
-    """The Gaussians whose track is at least as relevant as the threshold."""
-    tracks = np.flatnonzero((relevancy_of_track >= threshold) & (index.count > 0))
+    """The Gaussians whose track is as relevant as the threshold or more, and they themselves where they speak."""
+    tracks = np.flatnonzero((relevancy.of_track >= threshold) & (index.count > 0))
     ids, place = index.gaussians_of(tracks)
+    own = relevancy.of_track[tracks][place]
+    if relevancy.of_gaussian is not None:
+        own = relevancy.of_gaussian[ids]
+        ids, place, own = ids[own >= threshold], place[own >= threshold], own[own >= threshold]
     middle, largest = _larger_two(_rows(gaussians.log_scales, ids))
     opacity = expit(_rows(gaussians.logit_opacities, ids))
     return Matched(
@@ -73,7 +77,7 @@ def matched(
         tracks=tracks,
         look=_rows(level.codebook.entries, _rows(level.entry_of_track, tracks)).astype(np.float32, copy=False),
         points=_rows(gaussians.means, ids),
-        relevancy=relevancy_of_track[tracks][place],
+        relevancy=own,
         confidence=np.divide(_rows(level.confidence, ids), 255.0, dtype=np.float32),
         opacity=opacity,
         surface=np.float32(np.pi) * np.exp(middle + largest) * opacity,

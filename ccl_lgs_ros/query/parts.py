@@ -12,7 +12,7 @@ from ccl_lgs_ros.answers import Instance
 from ccl_lgs_ros.query.answer import LEAST_EVIDENCE
 from ccl_lgs_ros.query.boxes import is_inside, upright_box
 from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched, parted
-from ccl_lgs_ros.query.relevancy import TrackIndex, relevancy_of_tracks
+from ccl_lgs_ros.query.relevancy import LevelRelevancy, TrackIndex, relevancy_of_tracks
 from ccl_lgs_ros.structures import NONE, SemanticMap
 
 # A part that the whole was cut without, as another colour may be, is a thing that lies around it,
@@ -46,8 +46,9 @@ def parts_of(
         threshold: relevancy that a part must reach if it looks more like the part than like the whole.
         sure: relevancy that suffices, whatever it looks like.
     """
-    of_track = relevancy_of_tracks(semantic_map.levels[level], relevancy_of_entry).numpy()
-    found = matched(semantic_map.gaussians, semantic_map.levels[level], index, of_track, threshold)
+    relevancy = LevelRelevancy.of_entries(semantic_map.levels[level], relevancy_of_entry)
+    of_track = relevancy.of_track
+    found = matched(semantic_map.gaussians, semantic_map.levels[level], index, relevancy, threshold)
     up = np.asarray(semantic_map.map_up, dtype=np.float64)
     least = max(min_gaussians // LEAST_SHARE, 1)
     rival = relevancy_of_tracks(semantic_map.levels[level], rival_of_entry).numpy()

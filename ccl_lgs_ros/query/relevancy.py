@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ccl_lgs_ros.structures import SemanticLevel
+from ccl_lgs_ros.answers import Prompt
+from ccl_lgs_ros.protocols import Encoder
+from ccl_lgs_ros.structures import NONE, SemanticLevel
 
 GATHERED_AT_ONCE = 1 << 14  # numbers; what numpy widens the indices to stays in the nearest cache
 
@@ -47,6 +49,40 @@ class TrackIndex:
         runs = [self.gaussian[a:b] for a, b in zip(first.tolist(), end.tolist(), strict=True)]
         gaussian = np.concatenate([self.gaussian[:0], *runs])
         return gaussian, np.repeat(np.arange(len(tracks)), end - first)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LevelRelevancy:
+    """How relevant everything at a level is to a prompt."""
+
+    of_track: NDArray[np.float32]  # [T]
+    of_gaussian: NDArray[np.float32] | None = None  # [N], where Gaussians speak for themselves
+
+    @staticmethod
+    def of_entries(level: SemanticLevel, relevancy_of_entry: Tensor) -> "LevelRelevancy":
+        """That of a level whose Gaussians are what their tracks are, from the relevancy [K] of its entries."""
+        return LevelRelevancy(of_track=relevancy_of_tracks(level, relevancy_of_entry).numpy())
+
+
+def level_relevancy(level: SemanticLevel, encoder: Encoder, prompt: Prompt) -> LevelRelevancy:
+    """The relevancy of what a level has: that of its tracks, by their entries, or by what their Gaussians say.
+
+    Where Gaussians speak for themselves, a track is as relevant as the most relevant of its Gaussians.
+    """
+    if level.language is None:
+        return LevelRelevancy.of_entries(level, encoder.relevancy(level.codebook.entries, prompt))
+    of_gaussian = relevancy_at(level, encoder, prompt).numpy()
+    of_track, track = np.zeros(level.num_tracks, np.float32), level.track_of_gaussian.numpy(force=True)
+    np.maximum.at(of_track, track[track >= 0], of_gaussian[track >= 0])
+    return LevelRelevancy(of_track=of_track, of_gaussian=of_gaussian)
+
+
+def relevancy_at(level: SemanticLevel, encoder: Encoder, prompt: Prompt) -> Tensor:
+    """The relevancy [N] of each Gaussian at a level to a prompt; 0 where there is nothing to compare."""
+    if level.language is None:
+        return relevancy_of_gaussians(level, encoder.relevancy(level.codebook.entries, prompt))
+    found = level.language.relevancy(lambda features: encoder.relevancy(features, prompt), level.codebook.entries)
+    return torch.where(level.track_of_gaussian.cpu() == NONE, 0.0, found)
 
 
 def relevancy_of_tracks(level: SemanticLevel, relevancy_of_entry: Tensor) -> Tensor:

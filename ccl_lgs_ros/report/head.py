@@ -18,7 +18,13 @@ PARTS = {
     "fitter": "fits the codebook",
     "lifter": "carries codes onto the Gaussians",
 }
-LEVEL_NAMES = {"wp": "whole things and parts", "sp": "parts and subparts"}
+LEVEL_NAMES = {
+    "wp": "whole things and parts",
+    "sp": "parts and subparts",
+    "l": "whole things",
+    "m": "parts",
+    "s": "subparts",
+}
 KIBI = 1024.0
 PLAIN_NAME = "map"  # of a folder that says nothing of its own
 

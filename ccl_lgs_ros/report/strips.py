@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.level_names import coarsest
 from ccl_lgs_ros.perception.colour_families import FAMILIES
 from ccl_lgs_ros.pictures import Image, resized, with_mask
 from ccl_lgs_ros.query.relevancy import relevancy_of_tracks
 from ccl_lgs_ros.report.pictures_inside import Inside, inside
 from ccl_lgs_ros.report.subject import Subject
-from ccl_lgs_ros.report.things import WHOLE, Sighting, Thing, masks_of
+from ccl_lgs_ros.report.things import Sighting, Thing, masks_of
 
 CROPS = 8  # in a strip
 CROP_WIDTH = 128  # pixels
@@ -39,7 +40,7 @@ def section(subject: Subject) -> dict[str, Any]:
     seen = subject.seen
     return {
         "strips": strips,
-        "num_tracks": subject.map.levels[WHOLE].num_tracks,
+        "num_tracks": subject.map.levels[coarsest(subject.map.levels)].num_tracks,
         "num_background": seen.num_background,
         "num_looked": len(seen.places),
     }
@@ -106,7 +107,7 @@ def _words(subject: Subject, tracks: Sequence[int]) -> list[str]:
     names = [*subject.prompts, *(FAMILIES if subject.map.encoder.startswith(BUILTIN) else ())]
     if not names:
         return [""] * len(tracks)
-    level, encoder = subject.map.levels[WHOLE], subject.encoder
+    level, encoder = subject.map.levels[coarsest(subject.map.levels)], subject.encoder
     understood = [encoder.understand(name) for name in names]
     relevancy = [relevancy_of_tracks(level, encoder.relevancy(level.codebook.entries, word)) for word in understood]
     of_track = np.stack([found.numpy(force=True) for found in relevancy], axis=1)[list(tracks)]

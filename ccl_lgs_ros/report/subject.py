@@ -16,10 +16,11 @@ from ccl_lgs_ros.camera import Keyframe
 from ccl_lgs_ros.colours import track_colors
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.gaussians.optimize import is_held_out
+from ccl_lgs_ros.level_names import coarsest
 from ccl_lgs_ros.map_record import option_of_map
 from ccl_lgs_ros.protocols import Encoder, Progress, Rasterizer, no_progress
 from ccl_lgs_ros.query.viewed_from import ViewedFrom
-from ccl_lgs_ros.report.things import MOST_VIEWS, WHOLE, Seen, seen_things
+from ccl_lgs_ros.report.things import MOST_VIEWS, Seen, seen_things
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import load
@@ -74,7 +75,7 @@ class Subject:
     @cached_property
     def seen(self) -> Seen | None:
         """What the keyframes see of the whole things; None where there is neither the one nor the other."""
-        level = self.map.levels.get(WHOLE)
+        level = self.map.levels.get(coarsest(self.map.levels))
         if not self.num_shown or level is None or not level.num_tracks:
             return None
         cameras = [(entry.camera, entry.world_from_camera) for entry in self.keyframes.entries]

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Camera
+from ccl_lgs_ros.level_names import coarsest
 from ccl_lgs_ros.protocols import Progress, Rasterizer
 from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
@@ -22,7 +23,6 @@ BACKGROUND_SHARE = 0.25  # of a picture; what fills more of those that see it is
 BACKGROUND_EXTENT = 0.5  # of the map's; what is longer is a wall or a floor too, seen in pieces
 STRAY = 5.0  # percent of Gaussians on each side that extents leave out
 LARGE = 0.05  # share of a picture; a thing that fills more is not more worth looking at
-WHOLE = "wp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def seen_things(
     Args:
         cameras: of all keyframes, with world_from_camera [4, 4].
     """
-    level, rows = semantic_map.levels[WHOLE], []
+    level, rows = semantic_map.levels[coarsest(semantic_map.levels)], []
     for done, place in enumerate(places, start=1):
         rows.append(_shares_in_view(semantic_map, rasterizer, *cameras[int(place)]))
         progress("look", done, len(places))
@@ -86,7 +86,7 @@ def masks_of(
     semantic_map: SemanticMap, tracks: list[int], rasterizer: Rasterizer, camera: Camera, pose: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Where each of some tracks holds most of what a pixel shows [H, W, t]."""
-    track = semantic_map.levels[WHOLE].track_of_gaussian
+    track = semantic_map.levels[coarsest(semantic_map.levels)].track_of_gaussian
     is_own = torch.stack([track == one for one in tracks], dim=1).float()
     with torch.no_grad():
         view = rasterizer.render(semantic_map.gaussians, camera, pose, is_own.to(semantic_map.gaussians.means.device))
@@ -97,7 +97,7 @@ def _shares_in_view(
     semantic_map: SemanticMap, rasterizer: Rasterizer, camera: Camera, pose: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], int]:
     """The share [T] of a picture that each track fills, and the picture's pixels at SEEN_WIDTH."""
-    level = semantic_map.levels[WHOLE]
+    level = semantic_map.levels[coarsest(semantic_map.levels)]
     camera = camera.resized(SEEN_WIDTH, max(1, round(camera.height * SEEN_WIDTH / camera.width)))
     nothing = torch.full((camera.height, camera.width), NONE, dtype=torch.int32)
     votes = rasterizer.vote(semantic_map.gaussians, camera, pose, nothing)
@@ -136,7 +136,7 @@ def _chosen(
 
 
 def _thing(semantic_map: SemanticMap, track: int, places: NDArray[np.int64], pixels: NDArray[np.float64]) -> Thing:
-    level = semantic_map.levels[WHOLE]
+    level = semantic_map.levels[coarsest(semantic_map.levels)]
     means = semantic_map.gaussians.means[level.track_of_gaussian == track].numpy(force=True)
     sightings = [
         Sighting(place=int(place), pixels=float(count))

@@ -11,9 +11,10 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from ccl_lgs_ros.colours import base_colors, track_colors
+from ccl_lgs_ros.level_names import coarse_first
 from ccl_lgs_ros.msg import SemanticGaussians
 from ccl_lgs_ros.ros.clouds import cloud_message, packed_rgb
-from ccl_lgs_ros.ros.vocabulary import COARSE_FIRST, label_of_gaussian, whole_level
+from ccl_lgs_ros.ros.vocabulary import label_of_gaussian, whole_level
 from ccl_lgs_ros.structures import NONE, Gaussians, SemanticMap
 
 CHUNK = 20_000  # Gaussians in a message of semantic_gaussians: 1.5 MB
@@ -50,7 +51,7 @@ def semantic_cloud(semantic_map: SemanticMap, header: Header, look: Look) -> Poi
 
 def semantic_gaussians(semantic_map: SemanticMap, header: Header) -> Iterator[SemanticGaussians]:
     """All Gaussians with their tracks and the codebooks, in chunks, so that no message is large."""
-    names = [name for name in COARSE_FIRST if name in semantic_map.levels]
+    names = coarse_first(semantic_map.levels)
     books = [semantic_map.levels[name].codebook.entries.float().numpy() for name in names]
     numbers = np.concatenate([np.zeros(0, np.float32), *(book.ravel() for book in books)]).astype(np.float32)
     count = len(semantic_map.gaussians)

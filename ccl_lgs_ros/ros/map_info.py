@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.geometry import rigid
+from ccl_lgs_ros.level_names import coarse_first
 from ccl_lgs_ros.ros.conversions import pose_message, vector_message
-from ccl_lgs_ros.ros.vocabulary import COARSE_FIRST
 from ccl_lgs_ros.srv import GetMapInfo
 from ccl_lgs_ros.structures import SemanticMap
 
@@ -27,7 +27,7 @@ def fill_map_info(response: GetMapInfo.Response, semantic_map: SemanticMap, path
     response.encoder = semantic_map.encoder
     response.num_keyframes = _count(info.get("keyframes"))
     response.num_gaussians = len(semantic_map.gaussians)
-    response.levels = [name for name in COARSE_FIRST if name in semantic_map.levels]
+    response.levels = list(coarse_first(semantic_map.levels))
     levels = [semantic_map.levels[name] for name in response.levels]
     response.num_tracks = [level.num_tracks for level in levels]
     response.codebook_sizes = [len(level.codebook) for level in levels]

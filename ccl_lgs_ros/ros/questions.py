@@ -21,6 +21,7 @@ from ccl_lgs_ros.errors import (
     WeightsError,
 )
 from ccl_lgs_ros.geometry import invert_rigid, rigid, transform_points
+from ccl_lgs_ros.level_names import named_level
 from ccl_lgs_ros.query.boxes import overlap
 from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.ros.map_reader import MapReader, NoMapError
@@ -155,7 +156,8 @@ def _asker(
         return None
 
 
-def _level(name: str, semantic_map: SemanticMap) -> str:
+def _level(wanted: str, semantic_map: SemanticMap) -> str:
+    name = named_level(semantic_map.levels, wanted)
     if name != "auto" and semantic_map.levels and name not in semantic_map.levels:
         raise BadRequestError(f"the map has no level '{name}'; it has: {', '.join(semantic_map.levels)}")
     return name

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.answers import Box
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.errors import ConfigError
+from ccl_lgs_ros.level_names import AUTO, WANTED
 from ccl_lgs_ros.ros.conversions import camera_of, transform_of, xyz
 from ccl_lgs_ros.ros.query_options import QueryNodeOptions
 from ccl_lgs_ros.srv import SemanticQuery
 
-LEVELS = {"": "", "auto": "", "whole": "wp", "part": "sp", "wp": "wp", "sp": "sp"}  # "" = as the node is set
+LEVELS = {"": "", AUTO: "", **{name: name for name in WANTED if name != AUTO}}  # "" = as the node is set
 MOST_INSTANCES = 1000
 MOST_APPROACHES = 100
 FARTHEST_STANDOFF = 10.0  # metres

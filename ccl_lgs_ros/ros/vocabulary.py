@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ccl_lgs_ros.level_names import coarsest
 from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.query.relevancy import relevancy_of_tracks
-from ccl_lgs_ros.structures import LEVELS, SemanticLevel, SemanticMap
+from ccl_lgs_ros.structures import SemanticLevel, SemanticMap
 
-COARSE_FIRST = tuple(reversed(LEVELS))
 MOST_NAMES = 65_535  # that a label of 16 bits tells apart
 
 
@@ -64,4 +64,4 @@ def label_of_gaussian(level: SemanticLevel, label_of_track: Sequence[int] | NDAr
 
 def whole_level(semantic_map: SemanticMap) -> SemanticLevel | None:
     """The coarsest level that the map has."""
-    return next((semantic_map.levels[name] for name in COARSE_FIRST if name in semantic_map.levels), None)
+    return semantic_map.levels.get(coarsest(semantic_map.levels))

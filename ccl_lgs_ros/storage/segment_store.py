@@ -11,7 +11,7 @@ This is a cache: what is damaged or made with other options counts as absent, an
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -20,9 +20,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.picture_header import MAX_PIXELS, stated_size
 from ccl_lgs_ros.storage.durable import TEMPORARY_PREFIX, disk_errors
-from ccl_lgs_ros.structures import LEVELS, Segments
+from ccl_lgs_ros.structures import Segments
 
 MAX_SEGMENTS = 65535  # in one label map
 KEPT_IDENTITIES = 2  # options tried in turn keep their segments; more would fill the disk
@@ -33,18 +34,19 @@ class SegmentStore:
 
     Args:
         path: the folder; made when something is saved.
+        levels: that a keyframe has segments of.
         identity: names segmenter, encoder and all their options; segments of another identity are not found.
     """
 
-    def __init__(self, path: Path | str, *, identity: str) -> None:
+    def __init__(self, path: Path | str, *, identity: str, levels: Sequence[str] = LEVELS) -> None:
         self._root, self._identity = Path(path), identity
         self._path = self._root / hashlib.sha256(identity.encode()).hexdigest()[:16]
-        self._is_ready = False
+        self._levels, self._is_ready = tuple(levels), False
 
     def load(self, keyframe_id: int) -> Mapping[str, Segments] | None:
         """The segments of a keyframe by level; None where they must be made first."""
         segments = {}
-        for level in LEVELS:
+        for level in self._levels:
             found = _load(self._path / f"{keyframe_id:06d}.{level}")
             if found is None:
                 return None

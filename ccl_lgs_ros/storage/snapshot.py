@@ -4,7 +4,8 @@
 splat.ply                  the Gaussians, for any 3DGS viewer
 semantics.safetensors      per level: track (u16, 65535 none; i32, -1 none, from 65535 tracks on) and confidence
                            (u8) of each Gaussian, entry and id of each track, codebook; in maps of old without
-                           ids, which are the tracks' numbers there
+                           ids, which are the tracks' numbers there; where a lifter made them, what each
+                           Gaussian says for itself (sparse, product) and its uncertainty
 field.safetensors          of a distilled field: per level the features of each Gaussian, and decoder weights
 snapshot.json              everything else, and size and CRC-32 of the others
 """
@@ -29,6 +30,7 @@ from ccl_lgs_ros.storage.confined import own_file
 from ccl_lgs_ros.storage.durable import disk_errors
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.ply import read_splat, write_splat
+from ccl_lgs_ros.storage.stored_language import language_arrays, language_in
 from ccl_lgs_ros.structures import NONE, Codebook, SemanticField, SemanticLevel, SemanticMap
 
 SNAPSHOT_FORMAT_VERSION = 1
@@ -149,6 +151,10 @@ def _semantics(levels: Mapping[str, SemanticLevel]) -> dict[str, NDArray]:
         arrays[f"{name}.id_of_track"] = level.ids.cpu().contiguous().numpy()
         arrays[f"{name}.codebook.entries"] = level.codebook.entries.detach().cpu().contiguous().numpy()
         arrays[f"{name}.codebook.weight"] = level.codebook.weight.detach().cpu().contiguous().numpy()
+        if level.uncertainty is not None:
+            arrays[f"{name}.uncertainty"] = level.uncertainty.cpu().contiguous().numpy()
+        if level.language is not None:
+            arrays |= language_arrays(name, level.language)
     return arrays
 
 
@@ -161,7 +167,7 @@ def _levels(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> dict[str
         if is_short:
             track[track == NONE_U16] = NONE
         entry_of_track, entries = arrays[f"{name}.entry_of_track"], arrays[f"{name}.codebook.entries"]
-        ids = arrays.get(f"{name}.id_of_track")
+        ids, unsure = arrays.get(f"{name}.id_of_track"), arrays.get(f"{name}.uncertainty")
         _check_numbers(f"{name}.track", track, len(entry_of_track))
         _check_numbers(f"{name}.entry_of_track", entry_of_track, len(entries))
         if ids is not None:
@@ -175,6 +181,8 @@ def _levels(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> dict[str
                 weight=torch.from_numpy(arrays[f"{name}.codebook.weight"]),
             ),
             id_of_track=None if ids is None else torch.from_numpy(ids.astype(np.int64)),
+            language=language_in(arrays, name, len(track), entries.shape),
+            uncertainty=None if unsure is None else torch.from_numpy(unsure),
         )
     return levels
 

@@ -6,12 +6,12 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.code_map import gaussian_colors
 from ccl_lgs_ros.colours import track_colors
+from ccl_lgs_ros.level_names import coarsest, named_level
 from ccl_lgs_ros.pictures import heat
 from ccl_lgs_ros.structures import SemanticMap
 from ccl_lgs_ros.viewer.splats import Splats
 
 PHOTO, RELEVANCY, TRACKS = MODES = ("photo", "relevancy", "tracks")
-COARSE_FIRST = ("wp", "sp")
 
 
 def heat_colors(splats: Splats, relevancy: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -29,4 +29,5 @@ def code_colors(splats: Splats, semantic_map: SemanticMap, level: str) -> NDArra
 
 def shown_level(semantic_map: SemanticMap, *wanted: str) -> str:
     """The first wanted level that the map has, else its coarsest; '' where it has none."""
-    return next((name for name in (*wanted, *COARSE_FIRST) if name in semantic_map.levels), "")
+    named = [named_level(semantic_map.levels, name) for name in wanted]
+    return next((name for name in named if name in semantic_map.levels), coarsest(semantic_map.levels))

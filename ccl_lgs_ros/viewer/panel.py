@@ -9,13 +9,15 @@ from viser import GuiApi
 
 from ccl_lgs_ros.answers import Answer, Instance
 from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.level_names import AUTO, PART, WHOLE
 from ccl_lgs_ros.pictures import Image
 from ccl_lgs_ros.showing import asked_text
 from ccl_lgs_ros.viewer.colouring import MODES, PHOTO
 from ccl_lgs_ros.viewer.stage import Visible
 from ccl_lgs_ros.viewer.subject import Question
 
-LEVELS = {"auto": "auto", "whole": "wp", "part": "sp"}
+LEVELS = (AUTO, WHOLE, PART)
+ALSO_CALLED = {"wp": WHOLE, "l": WHOLE, "sp": PART, "m": PART, "s": PART}  # in the options
 MOST_INSTANCES = 50
 FAINT, ALARM = "#888", "#d33"  # colours of texts
 HINT = 'Name a thing that is in the map, for instance "red mug", and press Enter.'
@@ -52,7 +54,9 @@ class Panel:
         self._slot = gui.add_folder(None)
         with gui.add_folder("How"):
             self._colours = gui.add_dropdown("Colours", MODES, initial_value=PHOTO)
-            self._level = gui.add_dropdown("Level", tuple(LEVELS), initial_value=_level_name(config.query.level))
+            self._level = gui.add_dropdown(
+                "Level", LEVELS, initial_value=ALSO_CALLED.get(config.query.level, config.query.level)
+            )
             self._threshold = gui.add_slider("Threshold", 0.0, 1.0, 0.01, config.query.threshold or 0.5)
             self._most = gui.add_slider(
                 "Instances", 1, max(MOST_INSTANCES, config.query.max_instances), 1, config.query.max_instances
@@ -81,7 +85,7 @@ class Panel:
         return Question(
             text=text,
             threshold=None if self._is_own_threshold else self._threshold.value,
-            level=LEVELS[self._level.value],
+            level=self._level.value,
             max_instances=self._most.value,
         )
 
@@ -92,8 +96,8 @@ class Panel:
 
     @property
     def level(self) -> str:
-        """The level that is asked: auto, wp or sp."""
-        return LEVELS[self._level.value]
+        """The level that is asked: auto, whole or part."""
+        return self._level.value
 
     @property
     def visible(self) -> Visible:
@@ -166,10 +170,6 @@ def instance_line(place: int, instance: Instance) -> str:
     """An instance in a line: its number, score and size."""
     size = " x ".join(f"{x:.2f}" for x in instance.box.size)
     return f"{place}: score {instance.score:.2f}, {size} m"
-
-
-def _level_name(level: str) -> str:
-    return next(name for name, value in LEVELS.items() if value == level)
 
 
 def _paragraph(text: str, colour: str, is_bold: bool = False) -> str:

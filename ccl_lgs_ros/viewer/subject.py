@@ -20,7 +20,7 @@ from ccl_lgs_ros.navigation.approach import Approaches
 from ccl_lgs_ros.pictures import Image, with_mask
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.query.answer import MapIndex
-from ccl_lgs_ros.query.relevancy import relevancy_of_gaussians
+from ccl_lgs_ros.query.relevancy import relevancy_at
 from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.structures import SemanticMap
@@ -78,7 +78,7 @@ class Subject:
         if found.level not in self.semantic_map.levels:
             return np.zeros(len(self.semantic_map.gaussians), np.float32)
         level = self.semantic_map.levels[found.level]
-        return relevancy_of_gaussians(level, self.encoder().relevancy(level.codebook.entries, found.prompt)).numpy()
+        return relevancy_at(level, self.encoder(), found.prompt).numpy()
 
     def picture(self, found: Answer, instance: Instance, keyframe_id: int) -> Image:
         """A keyframe's photo with the box of an instance and, where something can draw it, its mask."""

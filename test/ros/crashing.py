@@ -19,13 +19,14 @@ from ros.power_cut import Unsynced
 
 from ccl_lgs_ros.camera import Camera, Keyframe
 from ccl_lgs_ros.geometry import rigid
+from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.storage import map_copy
 from ccl_lgs_ros.storage.checkpoint import FileCheckpoint
 from ccl_lgs_ros.storage.durable import exchange
 from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.snapshot import publish
-from ccl_lgs_ros.structures import LEVELS, Codebook, Gaussians, SemanticLevel, SemanticMap
+from ccl_lgs_ros.structures import Codebook, Gaussians, SemanticLevel, SemanticMap
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT = 32, 24

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The names of mask levels, finest first, and which of them stands for whole things and which for parts.
+
+sp and wp are those of CCL-LGS: subpart and part; whole and part. s, m and l are those of LangSplat: subpart; part;
+whole.
+"""
+
+from collections.abc import Iterable
+
+FINE_FIRST = ("s", "sp", "m", "wp", "l")
+LEVELS = ("sp", "wp")  # that a map has by default
+AUTO, WHOLE, PART = "auto", "whole", "part"
+WANTED = (AUTO, WHOLE, PART, *FINE_FIRST)  # what may be asked for
+
+
+def coarse_first(names: Iterable[str]) -> tuple[str, ...]:
+    """Level names in order, whole things before parts."""
+    known = set(names)
+    return tuple(name for name in reversed(FINE_FIRST) if name in known)
+
+
+def coarsest(names: Iterable[str]) -> str:
+    """The level of whole things; '' where there is none."""
+    return next(iter(coarse_first(names)), "")
+
+
+def finest(names: Iterable[str]) -> str:
+    """The level of parts; '' where there is none."""
+    return next(reversed(coarse_first(names)), "")
+
+
+def named_level(names: Iterable[str], wanted: str) -> str:
+    """What is meant by "whole" and "part" among some levels; any other name as it is."""
+    known = tuple(names)
+    return {WHOLE: coarsest(known), PART: finest(known)}.get(wanted, wanted) if known else wanted
