@@ -27,7 +27,7 @@ VOCABULARY = (
 )
 STAGES = ("keyframes", "gaussians", "masks", "association", "codebook", "field", "query", "navigation", "evaluation")
 ADAPTERS = ("ingest", "perception", "rendering", "storage", "synthetic")
-GLUE = ("option_field", "navigation_options", "options", "config", "registry", "resources")
+GLUE = ("option_field", "navigation_options", "language_options", "options", "config", "registry", "resources")
 SHELLS = ("cli", "commands", "ros", "viewer", "executable")
 
 OWNERS = {
