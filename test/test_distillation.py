@@ -254,7 +254,7 @@ def test_no_checkpoint_is_kept_where_none_is_asked_for():
 
 
 def test_patience_ends_a_training_that_gains_no_more(monkeypatch):
-    monkeypatch.setattr("ccl_lgs_ros.field.distillation.CHECK_EVERY", 10)
+    monkeypatch.setattr("ccl_lgs_ros.field.course.CHECK_EVERY", 10)
     figures = lift(iterations=2000, patience=2).figures
     assert figures is not None
     assert 30 <= figures["distill_steps"] < 300

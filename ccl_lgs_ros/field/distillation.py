@@ -2,22 +2,18 @@
 """Distillation: features learnt until every view, blended and decoded, names the codes of its pixels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ccl_lgs_ros.errors import Cancelled
 from ccl_lgs_ros.field.coded import labels_of_codes
+from ccl_lgs_ros.field.course import Course, follow
 from ccl_lgs_ros.field.decoder import decoded_codes, most_likely
 from ccl_lgs_ros.field.learning import FieldLearner, Score
 from ccl_lgs_ros.field.registration import FULL_CONFIDENCE, RegistrationLifter
-from ccl_lgs_ros.labelling import LabelledViews, LevelLabels, Lifting, painted
+from ccl_lgs_ros.labelling import LabelledView, LabelledViews, LevelLabels, Lifting, painted
 from ccl_lgs_ros.protocols import Checkpoint, Progress, Rasterizer
 from ccl_lgs_ros.structures import NONE, Gaussians, SemanticField, VoteTable
-
-CHECK_EVERY = 100  # steps over which accuracy is taken
-MIN_GAIN = 1e-3  # of accuracy; less is no progress
 
 
 class DistillationLifter:
@@ -76,16 +72,8 @@ class DistillationLifter:
     ) -> Lifting:
         """The label of each Gaussian at every level, with the field that was learnt and how well it does."""
         coded = {name: level for name, level in labels.items() if len(level.codebook)}
-        learner = FieldLearner(
-            gaussians,
-            {name: len(level.codebook) for name, level in coded.items()},
-            channels=self.channels,
-            learning_rate=self.learning_rate,
-            batch_px=self.batch_px,
-            joint=self.joint,
-            generator=generator,
-        )
-        course = _Course()
+        learner = self._learner(gaussians, {name: len(level.codebook) for name, level in coded.items()}, generator)
+        course = Course()
         if coded and len(views) and len(gaussians):
             self._train(learner, course, views, coded, rasterizer, generator, checkpoint, progress)
         trained, semantics = learner.gaussians, learner.field
@@ -104,14 +92,27 @@ class DistillationLifter:
             gaussians=trained,
             label_of_gaussian=found,
             confidence=confidence,
+            uncertainty={name: _in_bytes(unsure, found[name]) for name, unsure in learner.uncertainty.items()},
             field=semantics,
             figures={"distill_steps": course.step, "distill_loss": course.loss, "distill_accuracy": course.accuracy},
+        )
+
+    def _learner(self, gaussians: Gaussians, num_codes: Mapping[str, int], generator: torch.Generator) -> FieldLearner:
+        """What is trained, for codebooks of K entries by level."""
+        return FieldLearner(
+            gaussians,
+            num_codes,
+            channels=self.channels,
+            learning_rate=self.learning_rate,
+            batch_px=self.batch_px,
+            joint=self.joint,
+            generator=generator,
         )
 
     def _train(
         self,
         learner: FieldLearner,
-        course: "_Course",
+        course: Course,
         views: LabelledViews,
         labels: Mapping[str, LevelLabels],
         rasterizer: Rasterizer,
@@ -121,26 +122,22 @@ class DistillationLifter:
     ) -> None:
         """All steps that are left, from the checkpoint on if there is one."""
 
-        def save() -> None:
-            if self.checkpoint_every:
-                checkpoint.save({**learner.tensors(), **course.tensors()})
-
-        kept = checkpoint.load() if self.checkpoint_every else {}
-        if kept:
-            learner.restore(kept)
-            course.restore(kept)
-        while course.step < self.iterations and not course.is_stale(self.patience):
-            view = views[course.next_view(len(views), generator)]
+        def step(view: LabelledView) -> Score:
             codes = {name: painted(view.labels[name], level.code_of_label) for name, level in labels.items()}
-            course.add(learner.step(view, codes, rasterizer))
-            if self.checkpoint_every and course.step % self.checkpoint_every == 0:
-                save()
-            try:
-                progress("distill", course.step, self.iterations, loss=course.last_loss)
-            except Cancelled:
-                save()
-                raise
-        save()
+            return learner.step(view, codes, rasterizer)
+
+        follow(
+            course,
+            learner,
+            step,
+            views,
+            iterations=self.iterations,
+            patience=self.patience,
+            generator=generator,
+            checkpoint=checkpoint,
+            checkpoint_every=self.checkpoint_every,
+            progress=progress,
+        )
 
     def _decoded_votes(
         self,
@@ -170,54 +167,3 @@ def _alone(semantics: SemanticField, level: str, seen: VoteTable) -> tuple[Tenso
     code, probability = most_likely(semantics.decoders[level], semantics.features[level])
     code, probability = code.to(seen.visibility.device), probability.to(seen.visibility.device)
     return torch.where(seen.visibility > 0, code, NONE), (probability * FULL_CONFIDENCE).round().clamp_min(1)
-
-
-@dataclass(slots=True)
-class _Course:
-    """How far a training has come: its steps, the views still to come in this round, and its figures."""
-
-    step: int = 0
-    loss: float = 0.0  # mean over the last CHECK_EVERY steps
-    accuracy: float = 0.0  # on held-out pixels, likewise
-    last_loss: float = 0.0
-    best: float = 0.0
-    checks_without_gain: int = 0
-    waiting: list[int] = field(default_factory=list)
-    window: list[Score] = field(default_factory=list)
-
-    def next_view(self, count: int, generator: torch.Generator) -> int:
-        if not self.waiting:
-            self.waiting = torch.randperm(count, generator=generator).tolist()
-        return self.waiting.pop()
-
-    def add(self, score: Score) -> None:
-        self.step += 1
-        self.last_loss = score.loss
-        self.window.append(score)
-        is_check = self.step % CHECK_EVERY == 0
-        if is_check or self.step < CHECK_EVERY:
-            self.loss = sum(s.loss for s in self.window) / len(self.window)
-            self.accuracy = sum(s.correct for s in self.window) / max(sum(s.total for s in self.window), 1)
-        if is_check:
-            self.window = []
-            has_gained = self.accuracy >= self.best + MIN_GAIN
-            self.checks_without_gain = 0 if has_gained else self.checks_without_gain + 1
-            self.best = max(self.best, self.accuracy)
-
-    def is_stale(self, patience: int) -> bool:
-        return patience > 0 and self.checks_without_gain >= patience
-
-    def tensors(self) -> dict[str, Tensor]:
-        numbers = [self.step, self.loss, self.accuracy, self.last_loss, self.best, self.checks_without_gain]
-        window = [[s.loss, s.correct, s.total] for s in self.window]
-        return {
-            "course": torch.tensor(numbers, dtype=torch.float64),
-            "waiting": torch.tensor(self.waiting, dtype=torch.int64),
-            "window": torch.tensor(window, dtype=torch.float64).view(-1, 3),
-        }
-
-    def restore(self, kept: Mapping[str, Tensor]) -> None:
-        step, self.loss, self.accuracy, self.last_loss, self.best, checks = kept["course"].tolist()
-        self.step, self.checks_without_gain, self.waiting = int(step), int(checks), kept["waiting"].tolist()
-        rows = kept["window"].tolist()
-        self.window = [Score(loss=loss, correct=int(right), total=int(total)) for loss, right, total in rows]

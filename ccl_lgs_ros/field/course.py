@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a training of features goes through the views: in rounds, checked for progress, kept for a run that is killed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ccl_lgs_ros.errors import Cancelled
+from ccl_lgs_ros.field.learning import Score
+from ccl_lgs_ros.labelling import LabelledView, LabelledViews
+from ccl_lgs_ros.protocols import Checkpoint, Progress
+
+CHECK_EVERY = 100  # steps over which accuracy is taken
+MIN_GAIN = 1e-3  # of accuracy; less is no progress
+
+
+class Learner(Protocol):
+    """What is trained, as tensors that another learner can go on from."""
+
+    def tensors(self) -> dict[str, Tensor]: ...
+
+    def restore(self, kept: Mapping[str, Tensor]) -> None: ...
+
+
+@dataclass(slots=True)
+class Course:
+    """How far a training has come: its steps, the views still to come in this round, and its figures."""
+
+    step: int = 0
+    loss: float = 0.0  # mean over the last CHECK_EVERY steps
+    accuracy: float = 0.0  # on held-out pixels, likewise
+    last_loss: float = 0.0
+    best: float = 0.0
+    checks_without_gain: int = 0
+    waiting: list[int] = field(default_factory=list)
+    window: list[Score] = field(default_factory=list)
+
+    def next_view(self, count: int, generator: torch.Generator) -> int:
+        if not self.waiting:
+            self.waiting = torch.randperm(count, generator=generator).tolist()
+        return self.waiting.pop()
+
+    def add(self, score: Score) -> None:
+        self.step += 1
+        self.last_loss = score.loss
+        self.window.append(score)
+        is_check = self.step % CHECK_EVERY == 0
+        if is_check or self.step < CHECK_EVERY:
+            self.loss = sum(s.loss for s in self.window) / len(self.window)
+            self.accuracy = sum(s.correct for s in self.window) / max(sum(s.total for s in self.window), 1)
+        if is_check:
+            self.window = []
+            has_gained = self.accuracy >= self.best + MIN_GAIN
+            self.checks_without_gain = 0 if has_gained else self.checks_without_gain + 1
+            self.best = max(self.best, self.accuracy)
+
+    def is_stale(self, patience: int) -> bool:
+        return patience > 0 and self.checks_without_gain >= patience
+
+    def tensors(self) -> dict[str, Tensor]:
+        numbers = [self.step, self.loss, self.accuracy, self.last_loss, self.best, self.checks_without_gain]
+        window = [[s.loss, s.correct, s.total] for s in self.window]
+        return {
+            "course": torch.tensor(numbers, dtype=torch.float64),
+            "waiting": torch.tensor(self.waiting, dtype=torch.int64),
+            "window": torch.tensor(window, dtype=torch.float64).view(-1, 3),
+        }
+
+    def restore(self, kept: Mapping[str, Tensor]) -> None:
+        step, self.loss, self.accuracy, self.last_loss, self.best, checks = kept["course"].tolist()
+        self.step, self.checks_without_gain, self.waiting = int(step), int(checks), kept["waiting"].tolist()
+        rows = kept["window"].tolist()
+        self.window = [Score(loss=loss, correct=int(right), total=int(total)) for loss, right, total in rows]
+
+
+def follow(
+    course: Course,
+    learner: Learner,
+    step: Callable[[LabelledView], Score],
+    views: LabelledViews,
+    *,
+    iterations: int,
+    patience: int,
+    generator: torch.Generator,
+    checkpoint: Checkpoint,
+    checkpoint_every: int,
+    progress: Progress,
+) -> None:
+    """Take all steps that are left, from the checkpoint on if there is one; it is saved when `progress` cancels, too.
+
+    Args:
+        step: trains the learner on one view.
+        iterations: steps in all; every view once before any comes again.
+        patience: checks without better accuracy on held-out pixels after which it stops; 0 = never.
+        checkpoint_every: steps between checkpoints; 0 = none.
+    """
+
+    def save() -> None:
+        if checkpoint_every:
+            checkpoint.save({**learner.tensors(), **course.tensors()})
+
+    kept = checkpoint.load() if checkpoint_every else {}
+    if kept:
+        learner.restore(kept)
+        course.restore(kept)
+    while course.step < iterations and not course.is_stale(patience):
+        course.add(step(views[course.next_view(len(views), generator)]))
+        if checkpoint_every and course.step % checkpoint_every == 0:
+            save()
+        try:
+            progress("distill", course.step, iterations, loss=course.last_loss)
+        except Cancelled:
+            save()
+            raise
+    save()
