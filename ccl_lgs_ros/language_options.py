@@ -10,14 +10,21 @@ from ccl_lgs_ros.option_field import option
 class AssociationOptions:
     associator: str = option(
         "geometric",
-        "Joins segments to tracks in a refine: geometric = by shared Gaussians; tracker = by a video model.",
-        choices=("geometric", "tracker"),
+        "Joins segments to tracks: geometric = by shared Gaussians and features; memory_bank = by shared Gaussians "
+        "alone (Gaga); tracker = by a video model, in a refine.",
+        choices=("geometric", "memory_bank", "tracker"),
     )
     min_overlap: float = option(0.25, "Share of a segment's votes that a track must hold to take it.", low=0, high=1)
     min_agreement: float = option(
         0.7, "Cosine of features under which segment and track are two things.", low=-1, high=1
     )
     min_votes: float = option(10.0, "Rendering weight under which a segment has no 3D support.", low=0)
+    front_share: float = option(
+        0.9,
+        "Share of a segment's weight that its front Gaussians carry, the heaviest of them (memory_bank).",
+        low=0.01,
+        high=1,
+    )
     second_vote: str = option(
         "none", "Another associator that may join tracks in a refine.", choices=("none", "tracker")
     )
@@ -68,10 +75,37 @@ class FieldOptions:
     learning_rate: float = option(1e-3, "Of the distilled features and their decoder.", low=0)
     batch_px: int = option(2048, "Pixels of a step that are decoded; bounds memory; 0 = all.", low=0)
     joint: bool = option(False, "Let the distillation train colour and geometry as well (CCL-LGS).")
+    coarse_clusters: int = option(
+        0, "Clusters of Gaussians by feature and place (instance_field); 0 = as many as the data ask for.", low=0
+    )
+    fine_clusters: int = option(
+        0, "Clusters by feature inside each of those (instance_field); 0 = as many as the data ask for.", low=0
+    )
+    track_vote: bool = option(False, "Let tracks split and join the instances that clusters are (instance_field).")
     decode: str = option(
         "votes",
         "votes = the decoded views vote on the Gaussians; gaussians = decode each Gaussian by itself (a control).",
         choices=("votes", "gaussians"),
     )
+    latent_iterations: int = option(
+        2000, "Steps of the autoencoder that makes language vectors short (latent_distillation).", low=0
+    )
+    uncertainty_weight: float = option(
+        1.0, "What uncertainty costs: the more, the less of it is learnt (smoothed_distillation).", low=0
+    )
+    smooth_weight: float = option(
+        1.0, "Pull of uncertain Gaussians to what their place says; 0 = none (smoothed_distillation).", low=0
+    )
+    smooth_frequencies: int = option(
+        0,
+        "Octaves of waves that this reading of a place has; 0 = the place alone (smoothed_distillation).",
+        low=0,
+        high=16,
+    )
+    neighbours: int = option(
+        5, "Neighbours in 3D whose track a Gaussian's is held to (identity_encoding).", low=1, high=64
+    )
+    neighbour_weight: float = option(2.0, "Weight of the loss that does so; 0 = none (identity_encoding).", low=0)
+    neighbour_sample: int = option(1000, "Gaussians that it is taken over at a time (identity_encoding).", low=1)
     patience: int = option(0, "Checks without progress after which the distillation stops; 0 = never.", low=0)
     checkpoint_every: int = option(200, "Steps between checkpoints that a killed run goes on from; 0 = none.", low=0)

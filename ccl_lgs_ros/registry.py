@@ -36,6 +36,7 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "associator": {
         "geometric": "association.geometric:GeometricAssociator",
+        "memory_bank": "association.memory_bank:MemoryBankAssociator",
     },
     "propagator": {
         "sam2": "perception.sam2_propagator:Sam2Propagator",
@@ -49,7 +50,13 @@ PARTS: dict[str, dict[str, str]] = {
     "lifter": {
         "registration": "field.registration:RegistrationLifter",
         "distillation": "field.distillation:DistillationLifter",
+        "smoothed_distillation": "field.smoothed_distillation:SmoothedDistillationLifter",
+        "identity_encoding": "field.identity_encoding:IdentityEncodingLifter",
+        "latent_distillation": "field.latent_distillation:LatentDistillationLifter",
         "weighted_mean": "field.weighted_mean:WeightedMeanLifter",
+        "instance_field": "field.instance_field:InstanceFieldLifter",
+        "sparse_coefficients": "field.sparse_coefficients:SparseCoefficientsLifter",
+        "cached_codes": "field.cached_codes:CachedCodesLifter",
     },
 }
 
