@@ -167,3 +167,8 @@ def _alone(semantics: SemanticField, level: str, seen: VoteTable) -> tuple[Tenso
     code, probability = most_likely(semantics.decoders[level], semantics.features[level])
     code, probability = code.to(seen.visibility.device), probability.to(seen.visibility.device)
     return torch.where(seen.visibility > 0, code, NONE), (probability * FULL_CONFIDENCE).round().clamp_min(1)
+
+
+def _in_bytes(uncertainty: Tensor, label: Tensor) -> Tensor:
+    """Uncertainty [N] in [0, 1] as uint8; 255 where there is no label [N] to trust."""
+    return torch.where(label.cpu() == NONE, 255, (uncertainty.cpu() * 255).round()).to(torch.uint8)

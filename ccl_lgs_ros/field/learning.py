@@ -57,7 +57,7 @@ class FieldLearner:
         joint: bool,
         generator: torch.Generator,
     ) -> None:
-        self._levels, self._channels, self._batch_px, self._joint = tuple(num_codes), channels, batch_px, joint
+        self.levels, self.channels, self._batch_px, self._joint = tuple(num_codes), channels, batch_px, joint
         self._given, self._generator, device = gaussians.detached(), generator, gaussians.means.device
         start: dict[str, Tensor] = {}
         for name, size in num_codes.items():
@@ -65,6 +65,8 @@ class FieldLearner:
             for key, tensor in new_decoder(channels, size, generator).items():
                 start[f"decoder.{name}.{key}"] = tensor
         rates = dict.fromkeys(start, learning_rate)
+        for name, (tensor, rate) in self._beside(learning_rate).items():
+            start[name], rates[name] = tensor, rate
         if joint:
             start.update({f"gaussians.{key}": tensor for key, tensor in self._given.tensors().items()})
             extent = float(gaussians.means.std(dim=0).norm()) if len(gaussians) > 1 else 1.0
@@ -78,8 +80,8 @@ class FieldLearner:
         """What was learnt, without gradient history."""
         values = {name: tensor.detach() for name, tensor in self._parameters.items()}
         return SemanticField(
-            features={level: values[f"features.{level}"] for level in self._levels},
-            decoders={level: self._decoder(values, level) for level in self._levels},
+            features={level: values[f"features.{level}"] for level in self.levels},
+            decoders={level: self._decoder(values, level) for level in self.levels},
         )
 
     @property
@@ -96,18 +98,21 @@ class FieldLearner:
         self._adam.zero_grad(set_to_none=True)
         is_joint = self._joint and view.gives_colour
         gaussians = self._moving() if is_joint else self.gaussians
-        features = torch.cat([self._parameters[f"features.{level}"] for level in self._levels], dim=1)
-        rendering = rasterizer.render(gaussians, view.keyframe.camera, view.pose, features)
+        carried = [self._carried(level) for level in self.levels]
+        rendering = rasterizer.render(gaussians, view.keyframe.camera, view.pose, torch.cat(carried, dim=1))
         losses, correct, total = [], 0, 0
-        for level, blended in zip(self._levels, rendering.features.split(self._channels, dim=2), strict=True):
+        widths = [rows.shape[1] for rows in carried]
+        for level, blended in zip(self.levels, rendering.features.split(widths, dim=2), strict=True):
             learnt, scored = self._pixels(codes[level].to(rendering.alpha.device), rendering.alpha.detach())
             decoder, rows = self._decoder(self._parameters, level), blended.flatten(0, 1)
             target = codes[level].flatten().to(rows.device, torch.int64)
             if len(learnt):
-                losses.append(cross_entropy(logits(decoder, rows.index_select(0, learnt)), target[learnt]))
+                losses.append(self._loss(decoder, rows.index_select(0, learnt), target[learnt]))
             with torch.no_grad():
-                correct += int((logits(decoder, rows[scored]).argmax(dim=1) == target[scored]).sum())
+                correct += int((logits(decoder, rows[scored, : self.channels]).argmax(dim=1) == target[scored]).sum())
             total += len(scored)
+        if losses:
+            losses += self._losses_of_gaussians()
         if is_joint:
             losses.append(_colour_loss(rendering, view))
         if not losses:
@@ -136,12 +141,35 @@ class FieldLearner:
                 moments = {key: kept[f"{key}.{name}"].to(parameter) for key in ("exp_avg", "exp_avg_sq")}
                 self._adam.state[parameter] = {"step": kept[f"step.{name}"].clone(), **moments}
 
+    @property
+    def uncertainty(self) -> dict[str, Tensor]:
+        """Of each Gaussian [N] in [0, 1], by level, where it is learnt; here it is not."""
+        return {}
+
+    def _beside(self, learning_rate: float) -> dict[str, tuple[Tensor, float]]:
+        """What is learnt beside features and decoders, by name: where it starts, with its rate."""
+        return {}
+
+    def _carried(self, level: str) -> Tensor:
+        """What each Gaussian carries into a view [N, C + ...]: its feature, then whatever else is blended."""
+        return self._parameters[f"features.{level}"]
+
+    def _loss(self, decoder: Mapping[str, Tensor], blended: Tensor, target: Tensor) -> Tensor:
+        """Of pixels [B] in which what is carried was blended to [B, C + ...], and whose codes are `target` [B]."""
+        return cross_entropy(logits(decoder, blended), target)
+
+    def _losses_of_gaussians(self) -> list[Tensor]:
+        """Losses of no view, in a step that learns from its view."""
+        return []
+
     def _moving(self) -> Gaussians:
         return Gaussians(**{key: self._parameters[f"gaussians.{key}"] for key in self._given.tensors()})
 
+    def _decoder(self, values: Mapping[str, Tensor], level: str) -> dict[str, Tensor]:
+        return self._named(values, f"decoder.{level}.")
+
     @staticmethod
-    def _decoder(values: Mapping[str, Tensor], level: str) -> dict[str, Tensor]:
-        prefix = f"decoder.{level}."
+    def _named(values: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in values.items() if name.startswith(prefix)}
 
     def _pixels(self, codes: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
