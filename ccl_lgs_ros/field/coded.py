@@ -1,10 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels for Gaussians whose codes were found otherwise than by counting labels."""
+"""Codes in place of labels: views of codes, and labels for Gaussians whose codes were found without counting."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ccl_lgs_ros.labelling import LabelledView, LabelledViews, LevelLabels, painted
 from ccl_lgs_ros.structures import NONE, VoteTable
+
+CODES = " codes"  # ends the name of a label map that holds codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CodedViews:
+    """Views whose pixels have, beside the label of each level, its code, as label maps "LEVEL codes"."""
+
+    views: LabelledViews
+    labels: Mapping[str, LevelLabels]
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: int, /) -> LabelledView:
+        view = self.views[index]
+        codes = {name + CODES: painted(view.labels[name], level.code_of_label) for name, level in self.labels.items()}
+        return replace(view, labels={**view.labels, **codes})
 
 
 def labels_of_codes(code: Tensor, table: VoteTable, code_of_label: Tensor) -> Tensor:

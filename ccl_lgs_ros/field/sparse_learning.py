@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What sparse coefficients are learnt with: a codebook and each Gaussian's mixture of it, rendered and compared."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ccl_lgs_ros.field.decoder import MIN_ALPHA
+from ccl_lgs_ros.field.learning import ADAM_STATE, BETAS, HELD_OUT_STRIDE, SCORED_SHARE, Score
+from ccl_lgs_ros.labelling import LabelledView
+from ccl_lgs_ros.protocols import Rasterizer
+from ccl_lgs_ros.structures import NONE, Gaussians
+
+ENTRY_SHARE = 0.1  # of the learning rate, for entries: unit vectors of many small numbers
+
+
+def sparse_coefficients(logits: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    """The largest coefficients [N, kept] of softmax(logits [N, K]), made to sum to 1, and their entries [N, kept].
+
+    All of them where there are fewer. What is left of a softmax is the softmax of what is left.
+
+    Source: LangSplatV2 (Li et al., 2025), sparse coefficient field, with kept = 4.
+    """
+    largest = logits.topk(min(kept, logits.shape[1]), dim=1)
+    return largest.values.softmax(dim=1), largest.indices
+
+
+def cosine_loss(found: Tensor, wanted: Tensor) -> Tensor:
+    """The mean of 1 - cosine of vectors [B, D] and unit vectors [B, D], B >= 1."""
+    return 1.0 - (normalize(found, dim=1) * wanted).sum(dim=1).mean()
+
+
+class SparseLearner:
+    """Holds the codebook and the logits of all levels; Gaussians stay as they are.
+
+    Entries are held at unit length, so that each is a language vector by itself.
+
+    Args:
+        gaussians: what carries the coefficients; never changed.
+        logits: [N, K] by level, at the start.
+        entries: [K, D] unit rows by level, at the start.
+        features: [B, D] unit rows by level, of the segments.
+        kept: coefficients of a Gaussian that are not 0.
+        learning_rate: of logits; entries have a tenth.
+        batch_px: pixels per level that a step compares; 0 = all.
+        generator: draws the pixels of each step.
+    """
+
+    def __init__(
+        self,
+        gaussians: Gaussians,
+        logits: Mapping[str, Tensor],
+        entries: Mapping[str, Tensor],
+        features: Mapping[str, Tensor],
+        *,
+        kept: int,
+        learning_rate: float,
+        batch_px: int,
+        generator: torch.Generator,
+    ) -> None:
+        self._gaussians, self._levels = gaussians.detached(), tuple(logits)
+        self._kept, self._batch_px, self._generator = kept, batch_px, generator
+        device = gaussians.means.device
+        self._features = {name: features[name].to(device) for name in self._levels}
+        start = {f"logits.{name}": (logits[name], learning_rate) for name in self._levels}
+        start |= {f"entries.{name}": (entries[name], ENTRY_SHARE * learning_rate) for name in self._levels}
+        self._parameters = {name: tensor.to(device, copy=True).requires_grad_() for name, (tensor, _) in start.items()}
+        groups = [{"params": [self._parameters[name]], "lr": rate} for name, (_, rate) in start.items()]
+        self._adam = torch.optim.Adam(groups, lr=learning_rate, betas=BETAS)
+
+    def entries(self, level: str) -> Tensor:
+        """The codebook [K, D] of a level, unit rows."""
+        return normalize(self._parameters[f"entries.{level}"], dim=1)
+
+    def coefficients(self, level: str) -> tuple[Tensor, Tensor]:
+        """The coefficients [N, kept] of each Gaussian and their entries [N, kept], largest first."""
+        return sparse_coefficients(self._parameters[f"logits.{level}"], self._kept)
+
+    def step(self, view: LabelledView, rasterizer: Rasterizer) -> Score:
+        """Learn from a view, whose pixels should look like their segments."""
+        self._adam.zero_grad(set_to_none=True)
+        dense = [self._dense(name) for name in self._levels]
+        camera, pose = view.keyframe.camera, view.pose
+        rendering = rasterizer.render(self._gaussians, camera, pose, torch.cat(dense, dim=1))
+        blended = rendering.features.split([part.shape[1] for part in dense], dim=2)
+        losses, correct, total = [], 0, 0
+        for name, coefficients in zip(self._levels, blended, strict=True):
+            rows = view.rows[name].to(rendering.alpha.device).flatten().long()
+            learnt, scored = self._pixels(view.rows[name].to(rendering.alpha.device), rendering.alpha.detach())
+            flat, entries = coefficients.flatten(0, 1), self.entries(name)
+            if len(learnt):
+                losses.append(cosine_loss(flat[learnt] @ entries, self._features[name][rows[learnt]]))
+            with torch.no_grad():
+                found, wanted = flat[scored] @ entries, self._features[name][rows[scored]]
+                correct += int(((found @ entries.T).argmax(dim=1) == (wanted @ entries.T).argmax(dim=1)).sum())
+            total += len(scored)
+        if not losses:
+            return Score(loss=0.0, correct=correct, total=total)
+        loss = torch.stack(losses).sum()
+        loss.backward()
+        self._adam.step()
+        return Score(loss=float(loss.detach()), correct=correct, total=total)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a later learner needs to go on from here."""
+        kept = {"random": self._generator.get_state()}
+        for name, parameter in self._parameters.items():
+            kept[f"value.{name}"] = parameter.detach().clone()
+            state = self._adam.state[parameter]
+            kept.update({f"{key}.{name}": state[key].clone() for key in ADAM_STATE if key in state})
+        return kept
+
+    def restore(self, kept: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
+        self._generator.set_state(kept["random"])
+        for name, parameter in self._parameters.items():
+            with torch.no_grad():
+                parameter.copy_(kept[f"value.{name}"])
+            if f"step.{name}" in kept:
+                moments = {key: kept[f"{key}.{name}"].to(parameter) for key in ("exp_avg", "exp_avg_sq")}
+                self._adam.state[parameter] = {"step": kept[f"step.{name}"].clone(), **moments}
+
+    def _dense(self, level: str) -> Tensor:
+        """The coefficients [N, K] of each Gaussian, all but the largest 0."""
+        logits = self._parameters[f"logits.{level}"]
+        coefficients, entry = self.coefficients(level)
+        return torch.zeros_like(logits).scatter(1, entry, coefficients)
+
+    def _pixels(self, rows: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat indices of pixels to learn from and of others to be scored on, as in FieldLearner."""
+        is_usable = (rows != NONE) & (alpha > MIN_ALPHA)
+        is_held_out = torch.zeros_like(is_usable)
+        is_held_out[::HELD_OUT_STRIDE, ::HELD_OUT_STRIDE] = True
+        learnt = torch.nonzero((is_usable & ~is_held_out).flatten())[:, 0]
+        scored = torch.nonzero((is_usable & is_held_out).flatten())[:, 0]
+        return self._drawn(learnt, self._batch_px), self._drawn(scored, -(-self._batch_px // SCORED_SHARE))
+
+    def _drawn(self, pixels: Tensor, count: int) -> Tensor:
+        if count == 0 or len(pixels) <= count:
+            return pixels
+        return pixels[torch.randint(len(pixels), (count,), generator=self._generator).to(pixels.device)]
