@@ -27,6 +27,7 @@ COMMANDS = {
     "check-bag": "bags",
     "doctor": "doctor",
     "options": "options",
+    "recipes": "recipes",
 }
 
 EXAMPLES = """\

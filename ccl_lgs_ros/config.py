@@ -14,7 +14,7 @@ import yaml
 from ccl_lgs_ros.errors import ConfigError
 from ccl_lgs_ros.options import MapConfig
 
-__all__ = ["MapConfig", "checked", "flattened", "load_config", "options", "parse_assignment", "updated"]
+__all__ = ["MapConfig", "checked", "flattened", "load_config", "options", "parse_assignment", "read_options", "updated"]
 
 
 def options(config: Any, prefix: str = "") -> Iterator[tuple[str, Field, Any]]:
@@ -28,10 +28,19 @@ def options(config: Any, prefix: str = "") -> Iterator[tuple[str, Field, Any]]:
 
 
 def load_config(path: Path | str, base: MapConfig | None = None) -> MapConfig:
-    """The options of a YAML file: plain nested keys, or a ROS parameter file (`/**: ros__parameters:`).
+    """The options of a YAML file on those of a base; `recipes.configured` takes the recipe that a file names as well.
 
     Raises:
         ConfigError: if the file is missing, is no YAML mapping, or has an option that does not exist.
+    """
+    return updated(base or MapConfig(), read_options(path))
+
+
+def read_options(path: Path | str) -> dict[str, Any]:
+    """By dotted name what a YAML file holds: plain nested keys, or a ROS parameter file (`/**: ros__parameters:`).
+
+    Raises:
+        ConfigError: if the file is missing or is no YAML mapping.
     """
     path = Path(path)
     try:
@@ -44,7 +53,7 @@ def load_config(path: Path | str, base: MapConfig | None = None) -> MapConfig:
         raise ConfigError(f"{path} must hold a mapping of options, got {type(content).__name__}")
     if "/**" in content:
         content = content["/**"].get("ros__parameters", {})
-    return updated(base or MapConfig(), dict(flattened(content)))
+    return dict(flattened(content))
 
 
 def flattened(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,8 +11,9 @@ from ccl_lgs_ros.structures import SemanticLevel
 
 
 def made_with(config: MapConfig, backends: Mapping[str, str]) -> dict[str, object]:
-    """The parts that `auto` became, what the encoder needs to be asked, and every option that is not the default."""
+    """The recipe, what `auto` became, what the encoder needs to be asked, and every option that is not the default."""
     return {
+        "recipe": config.recipe,
         "backends": dict(backends),
         "encoder_options": encoder_record(config),
         "options": changed_options(config),

@@ -10,7 +10,7 @@ import tempfile
 
 from launch.actions import LogInfo
 
-from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, NODES, RVIZ, VIEWER, of_parameter, switch
+from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, NODES, RECIPE, RVIZ, VIEWER, of_parameter, switch
 from ccl_lgs_ros.ros.launching import Values, described, ends_launch, our_node, rviz, viewer
 from launch import LaunchDescription
 
@@ -20,6 +20,7 @@ ARGUMENTS = (
     of_parameter("image_width"),
     of_parameter("iterations"),
     MAP_PATH,
+    RECIPE,
     switch("stay", False, "Go on after the answers, so that the map can be asked for more."),
     *NODES,
     *RVIZ,

@@ -5,13 +5,14 @@ ros2 launch ccl_lgs_ros query.launch.py map_path:=path/to/map
 ros2 service call /semantic_query ccl_lgs_ros/srv/SemanticQuery "{prompt: 'red mug'}"
 """
 
-from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, NODES, RVIZ, VIEWER, of_parameter, with_default
+from ccl_lgs_ros.ros.launch_arguments import MAP_PATH, NODES, RECIPE, RVIZ, VIEWER, of_parameter, with_default
 from ccl_lgs_ros.ros.launching import Values, described, ends_launch, our_node, rviz, viewer
 from launch import LaunchDescription
 
 SHOWN, RVIZ_CONFIG = RVIZ
 ARGUMENTS = (
     MAP_PATH,
+    RECIPE,
     of_parameter("threshold", "query.threshold"),
     of_parameter("max_instances", "query.max_instances"),
     of_parameter("viz_max_points"),

@@ -8,11 +8,13 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from ccl_lgs_ros.config import MapConfig, load_config, parse_assignment, updated
+from ccl_lgs_ros.config import MapConfig, updated
+from ccl_lgs_ros.recipes import configured
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """--config and --set."""
+    """--recipe, --config and --set, each over the one before it."""
+    parser.add_argument("--recipe", metavar="NAME", default="", help="named choice of parts; see `ccl-lgs recipes`")
     parser.add_argument("--config", metavar="FILE", help="YAML file of options (plain, or a ROS parameter file)")
     parser.add_argument(
         "--set",
@@ -26,8 +28,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def config_of(arguments: argparse.Namespace) -> MapConfig:
     """The options that the command line asks for."""
-    base = load_config(arguments.config) if arguments.config else MapConfig()
-    return updated(base, dict(parse_assignment(text) for text in arguments.assignments))
+    return configured(arguments.recipe, arguments.config or "", arguments.assignments)
 
 
 def seconds_of(text: str) -> float:

@@ -117,7 +117,9 @@ VIEWER = (
 RECORDING = tuple(
     of_parameter(name) for name in ("image_topic", "depth_topic", "camera_info_topic", "pose_topic", "label_topic")
 )
+RECIPE = of_parameter("recipe")
 METHOD_ARGUMENTS = (
+    RECIPE,
     of_parameter("use_depth", "ingest.use_depth"),
     of_parameter("pose_source", "ingest.pose_source"),
     of_parameter("map_frame", "frames.map_frame"),

@@ -79,6 +79,7 @@ def viewer(values: Values) -> list:
     command = [ExecutableInPackage("ccl-lgs", PACKAGE), "view", values["map_path"] or DEFAULT_MAP_PATH, "--wait"]
     command += ["--port", values["viewer_port"], "--host", values["viewer_host"]]
     command += ["--config", os.path.expanduser(values["params_file"])] if values["params_file"] else []
+    command += ["--recipe", values["recipe"]] if values["recipe"] else []
     return [ExecuteProcess(cmd=command, name="viewer", output="screen")]
 
 

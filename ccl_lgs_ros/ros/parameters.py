@@ -13,7 +13,9 @@ from rclpy.parameter import Parameter
 
 from ccl_lgs_ros.config import MapConfig, checked, options, updated
 from ccl_lgs_ros.errors import ConfigError
+from ccl_lgs_ros.recipes import recipe
 
+RECIPE = "recipe"  # the option that others begin from
 INT_MAX = 2**63 - 1
 FOREIGN = ("use_sim_time", "qos_overrides.", "start_type_description_service")  # parameters of rclpy itself
 
@@ -35,19 +37,26 @@ def declare_options(
     Raises:
         ConfigError: naming the parameter and what it accepts.
     """
-    values = {}
-    for name, f, default in options(defaults):
-        if groups and not _is_among(name, groups):
-            continue
-        is_changeable = _is_among(name, changeable)
-        try:
-            given = descriptor(f, default, is_changeable)
-            parameter = node.declare_parameter(prefix + name, _ros_value(default), given)
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            said = " ".join(str(error).split())
-            raise ConfigError(f"parameter '{prefix}{name}': {said}; {f.metadata['doc']}") from error
-        values[name] = default if parameter.value is None else parameter.value  # as rcl reads an empty list
-    return with_values(defaults, values)
+    base: Any = defaults
+    if isinstance(base, MapConfig):  # what the node was not given is as its recipe says
+        f, default = next((f, default) for name, f, default in options(base) if name == RECIPE)
+        base = recipe(_declared(node, RECIPE, f, default, False), base)
+    values = {
+        name: _declared(node, prefix + name, f, default, _is_among(name, changeable))
+        for name, f, default in options(base)
+        if name != RECIPE and (not groups or _is_among(name, groups))
+    }
+    return with_values(base, values)
+
+
+def _declared(node: Node, name: str, f: Any, default: Any, is_changeable: bool) -> Any:
+    """The value of a parameter that is declared with this."""
+    try:
+        parameter = node.declare_parameter(name, _ros_value(default), descriptor(f, default, is_changeable))
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"parameter '{name}': {said}; {f.metadata['doc']}") from error
+    return default if parameter.value is None else parameter.value  # as rcl reads an empty list
 
 
 def descriptor(f: Any, default: Any, is_changeable: bool) -> ParameterDescriptor:

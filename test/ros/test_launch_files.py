@@ -17,8 +17,10 @@ from ros.launch_double import EmitEvent, ExecuteProcess, LaunchFile, LogInfo, af
 from ros.launch_double import parameters as given_to
 
 from ccl_lgs_ros.cli import parser
+from ccl_lgs_ros.commands.shared_arguments import config_of
 from ccl_lgs_ros.config import MapConfig, options
 from ccl_lgs_ros.errors import ConfigError
+from ccl_lgs_ros.recipes import recipe
 from ccl_lgs_ros.ros.launch_arguments import GROUPS
 
 NAMES = ("demo", "mapping", "offline", "query")
@@ -194,6 +196,21 @@ def test_the_demo_makes_a_map_of_its_own_each_time_and_may_stay() -> None:
     paths = {given_to(nodes[name])["map_path"] for nodes in (first, second) for name in THREE}
     assert len(paths) == 2
     assert launch.nodes(stay="true")["demo_camera"].kwargs["on_exit"] is None
+
+
+@pytest.mark.parametrize("name", ["demo", "mapping", "query"])
+def test_a_recipe_reaches_every_node_and_the_viewer(name: str) -> None:
+    started = LaunchFile(name).started(recipe="ccl_lgs", viewer="true", map_path="flat")
+    nodes = LaunchFile(name).nodes(recipe="ccl_lgs", map_path="flat")
+    assert all(given_to(node)["recipe"] == "ccl_lgs" for key, node in nodes.items() if key in THREE)
+    (command,) = [e.kwargs["cmd"] for e in started if isinstance(e, ExecuteProcess)]
+    assert parser().parse_args(command[1:]).recipe == "ccl_lgs"
+
+
+def test_a_recording_is_mapped_by_a_recipe() -> None:
+    started = LaunchFile("offline").started(bag="drive", recipe="ccl_lgs")
+    (process,) = [e for e in started if isinstance(e, ExecuteProcess)]
+    assert config_of(parser().parse_args(process.kwargs["cmd"][1:])) == recipe("ccl_lgs")
 
 
 def test_no_path_of_one_machine_is_in_a_launch_file() -> None:

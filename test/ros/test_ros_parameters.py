@@ -16,6 +16,7 @@ from ros.harness import ROOT
 
 from ccl_lgs_ros.config import MapConfig, load_config, options
 from ccl_lgs_ros.errors import ConfigError
+from ccl_lgs_ros.recipes import ENTRIES, recipe, recipe_path
 from ccl_lgs_ros.ros.keyframe_options import KeyframeNodeOptions
 from ccl_lgs_ros.ros.options_file import options_file
 from ccl_lgs_ros.ros.parameters import declare_options, on_change, warn_of_unknown
@@ -118,7 +119,7 @@ def test_only_what_may_change_changes_and_a_refusal_says_why(make_node) -> None:
     assert held[-1].query.threshold == 0.7
     assert node.set_parameters([Parameter("query.connect_distance", value=1)])[0].successful
     refused = node.set_parameters([Parameter("query.level", value="roof")])[0]
-    assert not refused.successful and "auto, wp, sp" in refused.reason
+    assert not refused.successful and "auto, whole, part" in refused.reason
     assert not node.set_parameters([Parameter("query.threshold", value=1.5)])[0].successful
     assert not node.set_parameters([Parameter("device", value="cpu")])[0].successful
     assert held[-1].query.level == "auto" and held[-1].query.threshold == 0.7
@@ -144,3 +145,22 @@ def test_a_copy_with_few_lines_is_a_file_too(make_node, tmp_path: Path) -> None:
     path = tmp_path / "few.yaml"
     path.write_text("/**:\n  ros__parameters:\n    query:\n      threshold: 0.6\n")
     assert declare_options(make_node("--params-file", str(path)), MapConfig()) == load_config(path)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_recipe_is_taken_by_its_name_and_as_a_file(make_node, name: str) -> None:
+    assert declare_options(make_node("-p", f"recipe:={name}"), MapConfig()) == recipe(name)
+    as_file = declare_options(make_node("--params-file", str(recipe_path(name))), MapConfig())
+    assert as_file == load_config(recipe_path(name))
+
+
+def test_what_a_node_is_given_lies_over_its_recipe(make_node) -> None:
+    given = make_node("-p", "recipe:=ccl_lgs", "-p", "codebook.size:=64")
+    config = declare_options(given, MapConfig(), groups=("codebook.", "association."))
+    assert (config.recipe, config.codebook.size, config.association.associator) == ("ccl_lgs", 64, "tracker")
+    assert given.get_parameter("association.associator").value == "tracker"
+
+
+def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(make_node) -> None:
+    with pytest.raises(ConfigError, match="there is no recipe 'ccl_lsg'; did you mean 'ccl_lgs'"):
+        declare_options(make_node("-p", "recipe:=ccl_lsg"), MapConfig())

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes: named choices of parts, each after a publication. A recipe is a file of options, config/recipes/NAME.yaml,
+and what people must know of it, which stands here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from ccl_lgs_ros.config import MapConfig, parse_assignment, read_options, updated
+from ccl_lgs_ros.errors import ConfigError
+from ccl_lgs_ros.resources import resource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What people must know of a recipe."""
+
+    name: str
+    source: str  # who published it, where
+    gives: str  # what a user has of it, in one sentence
+    differs: str  # from the publication, in one or two sentences
+
+
+RECIPES: tuple[Recipe, ...] = (
+    Recipe(
+        name="ccl_lgs",
+        source="CCL-LGS (Tian et al., ICCV 2025)",
+        gives="The paper that the default follows, every choice as published: what the default is measured against.",
+        differs="What the paper leaves open is estimated, each estimate beside its source in the file. A GPU and the "
+        "weights of SAM ViT-H, SAM 2 and OpenCLIP are needed.",
+    ),
+)
+ENTRIES: Mapping[str, Recipe] = {entry.name: entry for entry in RECIPES}
+
+
+def recipe(name: str, base: MapConfig | None = None) -> MapConfig:
+    """The options of a recipe on those of a base, which is the default if none is given; '' = the base as it is.
+
+    Raises:
+        ConfigError: naming the recipes that there are.
+    """
+    base = base or MapConfig()
+    return updated(base, {**read_options(recipe_path(name)), "recipe": name}) if name else base
+
+
+def recipe_path(name: str) -> Path:
+    """The options file of a recipe, in a source tree or below an install prefix.
+
+    Raises:
+        ConfigError: naming the recipes that there are.
+    """
+    if name not in ENTRIES:
+        near = get_close_matches(name, ENTRIES, n=1, cutoff=0.4)
+        hint = f"; did you mean '{near[0]}'?" if near else ";"
+        raise ConfigError(f"there is no recipe '{name}'{hint} there are: {', '.join(ENTRIES)}")
+    return resource(f"config/recipes/{name}.yaml")
+
+
+def configured(name: str = "", file: Path | str = "", assignments: tuple[str, ...] | list[str] = ()) -> MapConfig:
+    """What is asked for in layers: the default, under a recipe, under a file of options, under assignments.
+
+    Args:
+        name: of the recipe; '' = the one that the assignments or the file name, if any.
+        file: YAML; '' = none.
+        assignments: texts such as "codebook.size=64".
+
+    Raises:
+        ConfigError: naming what does not exist or does not fit.
+    """
+    in_file = read_options(file) if file else {}
+    assigned = dict(parse_assignment(text) for text in assignments)
+    name = str(name or assigned.get("recipe") or in_file.get("recipe") or "")
+    return updated(recipe(name), {**in_file, **assigned, "recipe": name})
