@@ -31,6 +31,60 @@ RECIPES: tuple[Recipe, ...] = (
         differs="What the paper leaves open is estimated, each estimate beside its source in the file. A GPU and the "
         "weights of SAM ViT-H, SAM 2 and OpenCLIP are needed.",
     ),
+    Recipe(
+        name="opengaussian",
+        source="OpenGaussian (Wu et al., NeurIPS 2024)",
+        gives="Things found in 3D from the masks of single views alone, without tracks: to ask by text or by a click.",
+        differs="Hundreds of steps on a finished map in place of tens of thousands; the numbers of clusters come from "
+        "the data, unless they are set.",
+    ),
+    Recipe(
+        name="langsplat",
+        source="LangSplat (Qin et al., CVPR 2024)",
+        gives="Three levels of masks and a field of three numbers per Gaussian and level, in which any prompt can be "
+        "asked of any pixel.",
+        differs="1000 steps for all levels at once, not 30 000 for each. Answers in 3D come from decoded views that "
+        "vote on the Gaussians, which the publication does not have.",
+    ),
+    Recipe(
+        name="langsplat_v2",
+        source="LangSplatV2 (Li et al., NeurIPS 2025)",
+        gives="Language vectors of full length in every view without a decoder: four entries of a learnt codebook on "
+        "each Gaussian.",
+        differs="400 steps from coefficients that begin as votes, not 10 000 from a random start; a sample of the "
+        "pixels in each.",
+    ),
+    Recipe(
+        name="gaussian_grouping",
+        source="Gaussian Grouping (Ye et al., ECCV 2024)",
+        gives="An identity on every Gaussian, so that things can be removed, recoloured, moved and exported by "
+        "`ccl-lgs edit`.",
+        differs="1500 steps on a finished map, not 30 000 together with it. Tracks come from shared Gaussians in place "
+        "of a video model.",
+    ),
+    Recipe(
+        name="gaga",
+        source="Gaga (Lyu et al., arXiv 2404.07977, 2024)",
+        gives="Tracks from views that are unordered, far apart or lit differently, without a video model and without "
+        "asking what a thing looks like.",
+        differs="What is in front in a mask is told by rendering weight, not by the nearest centres. 1000 steps for "
+        "the identities, not 10 000, and a code per group so that it can be asked in words.",
+    ),
+    Recipe(
+        name="embodied_splat",
+        source="EmbodiedSplat (CVPR 2026)",
+        gives="Language without any training: an online codebook, and on each Gaussian the five codes that it was seen "
+        "with most.",
+        differs="Gaussians are optimised, not predicted by a network, and no network refines features in 3D.",
+    ),
+    Recipe(
+        name="legaussians",
+        source="LEGaussians (Shi et al., CVPR 2024)",
+        gives="A learnt uncertainty on every Gaussian, which answers and pictures show, beside quantised features that "
+        "a network of place smooths.",
+        differs="Vectors of segments in place of dense features of CLIP and DINO; 2000 steps on a finished map, not "
+        "30 000 together with it.",
+    ),
 )
 ENTRIES: Mapping[str, Recipe] = {entry.name: entry for entry in RECIPES}
 
