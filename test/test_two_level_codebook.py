@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Laws of the two-level codebook, on points that anyone would cluster the same way."""
+
+import torch
+
+from ccl_lgs_ros.field.two_level_codebook import (
+    Clusters,
+    clustered,
+    coarse_clusters,
+    fine_clusters,
+    nearest,
+    places,
+    settled_within,
+)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def same_parts(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Whether two partitions of rows are one, whatever their numbers."""
+    return torch.equal(found[:, None] == found, expected[:, None] == expected)
+
+
+def four_things() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features, places and things of 80 rows: two places far apart, two features in each, the same in both."""
+    thing = torch.arange(4).repeat_interleave(20)
+    noise = 0.003 * torch.randn(80, 2, generator=torch.Generator().manual_seed(1))
+    feature = torch.tensor([[0.35, 0.5], [0.65, 0.5]])[thing % 2] + noise
+    place = torch.tensor([[-0.9, 0.0, 0.0], [0.9, 0.0, 0.0]])[thing // 2]
+    return feature, place, thing
+
+
+def test_the_mean_of_a_cluster_is_its_centre():
+    rows = torch.tensor([[0.0], [2.0], [7.0]])
+    clusters = Clusters(of_row=torch.tensor([0, 0, 2]), count=3)
+    assert clusters.centres(rows).tolist() == [[1.0], [0.0], [7.0]]
+
+
+def test_a_round_moves_rows_to_the_nearest_centre_and_revives_nothing():
+    rows = torch.tensor([[0.0], [1.0], [6.0], [7.0]])
+    # Centres 2.33 and 7; cluster 1 is empty and its zeros must not draw the first row.
+    clusters = Clusters(of_row=torch.tensor([0, 0, 0, 2]), count=3).settled(rows)
+    assert clusters.of_row.tolist() == [0, 0, 2, 2]
+
+
+def test_clusters_are_the_heaps_that_rows_lie_in():
+    feature, place, thing = four_things()
+    found = clustered(torch.cat([feature, place], dim=1), 4, generator())
+    assert same_parts(found.of_row, thing)
+
+
+def test_rows_that_repeat_make_no_empty_clusters():
+    found = clustered(torch.tensor([[1.0], [1.0], [4.0]]), 10, generator())
+    assert found.count == 2
+    assert found.of_row[0] == found.of_row[1] != found.of_row[2]
+
+
+def test_the_data_ask_for_as_many_clusters_as_there_are_heaps():
+    feature, place, thing = four_things()
+    coarse = coarse_clusters(feature, place, 0, generator())
+    assert same_parts(coarse.of_row, thing // 2)  # place alone explains all but a fortieth
+    fine = fine_clusters(feature, coarse, 0, generator())
+    assert fine.count == 4
+    assert same_parts(fine.of_row, thing)
+
+
+def test_fine_clusters_never_leave_their_coarse_one():
+    feature, place, thing = four_things()
+    coarse = coarse_clusters(feature, place, 2, generator())
+    fine = fine_clusters(feature, coarse, 2, generator())
+    shifted = feature.flip(0)  # now each row looks like the other thing of its place
+    again = settled_within(shifted, fine, coarse)
+    assert same_parts(again.of_row, thing)
+    for cluster in range(again.count):
+        assert len(coarse.of_row[again.of_row == cluster].unique()) == 1
+
+
+def test_equal_generators_give_equal_clusters():
+    rows = torch.rand(200, 3, generator=torch.Generator().manual_seed(5))
+    first, second = (clustered(rows, 7, generator()).of_row for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_nobody_is_nearest_to_an_infinite_centre():
+    centres = torch.tensor([[torch.inf], [3.0]])
+    assert nearest(torch.tensor([[0.0], [9.0]]), centres).tolist() == [1, 1]
+
+
+def test_the_longest_side_of_the_map_has_a_length_of_one():
+    line = torch.linspace(0, 20, 201)
+    means = torch.stack([line, line / 2, torch.zeros(201)], dim=1)
+    found = places(means)
+    torch.testing.assert_close(found[190] - found[10], torch.tensor([1.0, 0.5, 0.0]))
+    assert places(means[:0]).shape == (0, 3)
