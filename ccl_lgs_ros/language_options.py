@@ -70,6 +70,14 @@ class FieldOptions:
     min_visibility: float = option(
         0.0, "Rendering weight, in pixels, under which a Gaussian has no vote in a view; 0 = all vote.", low=0
     )
+    top_contributors: int = option(
+        45, "Gaussians that count in a pixel, the heaviest; 0 = all (top_contributors).", low=0, high=1000
+    )
+    product_codes: str = option(
+        "",
+        "File of centroids that language vectors are kept by; '' = fitted to the segments of the map "
+        "(top_contributors).",
+    )
     channels: int = option(8, "Feature channels per Gaussian and level (distillation).", low=1, high=64)
     iterations: int = option(2000, "Steps of the distillation.", low=0)
     learning_rate: float = option(1e-3, "Of the distilled features and their decoder.", low=0)

@@ -54,6 +54,7 @@ PARTS: dict[str, dict[str, str]] = {
         "identity_encoding": "field.identity_encoding:IdentityEncodingLifter",
         "latent_distillation": "field.latent_distillation:LatentDistillationLifter",
         "weighted_mean": "field.weighted_mean:WeightedMeanLifter",
+        "top_contributors": "field.top_contributors:TopContributorsLifter",
         "instance_field": "field.instance_field:InstanceFieldLifter",
         "sparse_coefficients": "field.sparse_coefficients:SparseCoefficientsLifter",
         "cached_codes": "field.cached_codes:CachedCodesLifter",

@@ -266,9 +266,9 @@ class SemanticLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SemanticField:
-    """What a distillation learnt: blended features that a small network decodes to codes, in views only."""
+    """What a distillation learnt: features that, blended into a view, a small network decodes to codes or vectors."""
 
-    features: Mapping[str, Tensor]  # level -> [N, C]
+    features: Mapping[str, Tensor]  # level -> [N, C]; no level without a codebook
     decoders: Mapping[str, Mapping[str, Tensor]]  # level -> weights by name
 
     def to(self, device: torch.device | str) -> "SemanticField":

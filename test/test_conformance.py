@@ -267,7 +267,7 @@ def test_a_lifter_gives_a_gaussian_the_label_that_it_is_seen_with(name: str) -> 
         code_of_label=torch.tensor([1, 0]),
         codebook=Codebook(entries=torch.eye(4)[:2], weight=torch.ones(2)),
     )
-    quick = options.FieldOptions(iterations=60, learning_rate=1e-2, batch_px=256)
+    quick = options.FieldOptions(iterations=60, latent_iterations=100, learning_rate=1e-2, batch_px=256)
     lifting = create("lifter", name, quick, **CONTEXT).lift(
         scene,
         TwoHalves(),

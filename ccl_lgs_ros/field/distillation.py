@@ -6,12 +6,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ccl_lgs_ros.field.coded import labels_of_codes
 from ccl_lgs_ros.field.course import Course, follow
+from ccl_lgs_ros.field.decoded_votes import decoded_votes, found_by_codes
 from ccl_lgs_ros.field.decoder import decoded_codes, most_likely
 from ccl_lgs_ros.field.learning import FieldLearner, Score
 from ccl_lgs_ros.field.registration import FULL_CONFIDENCE, RegistrationLifter
 from ccl_lgs_ros.labelling import LabelledView, LabelledViews, LevelLabels, Lifting, painted
+from ccl_lgs_ros.languages import NOT_TRUSTED
 from ccl_lgs_ros.protocols import Checkpoint, Progress, Rasterizer
 from ccl_lgs_ros.structures import NONE, Gaussians, SemanticField, VoteTable
 
@@ -81,13 +82,17 @@ class DistillationLifter:
         if self.decode == "gaussians":
             codes = {name: _alone(semantics, name, seen[name]) for name in coded}
         else:
-            tables = self._decoded_votes(trained, semantics, views, rasterizer, progress)
+            tables = decoded_votes(
+                self._registration,
+                trained,
+                semantics.features,
+                lambda level, blended, alpha: decoded_codes(semantics, level, blended, alpha),
+                views,
+                rasterizer,
+                progress,
+            )
             codes = {name: self._registration.resolve(tables[name]) for name in coded}
-        found, confidence = {}, {}
-        for name, level in labels.items():
-            code, sure = codes.get(name, (torch.full((len(gaussians),), NONE), torch.zeros(len(gaussians))))
-            found[name] = labels_of_codes(code, seen[name], level.code_of_label)
-            confidence[name] = torch.where(found[name] == NONE, 0, sure).to(torch.uint8)
+        found, confidence = found_by_codes(codes, seen, labels)
         return Lifting(
             gaussians=trained,
             label_of_gaussian=found,
@@ -139,28 +144,6 @@ class DistillationLifter:
             progress=progress,
         )
 
-    def _decoded_votes(
-        self,
-        gaussians: Gaussians,
-        semantics: SemanticField,
-        views: LabelledViews,
-        rasterizer: Rasterizer,
-        progress: Progress,
-    ) -> dict[str, VoteTable]:
-        """The votes of all views, decoded, for codes, by level."""
-        tables = {name: VoteTable.empty(len(gaussians), self._registration.slots) for name in semantics.features}
-        for index in range(len(views) if tables else 0):
-            view = views[index]
-            camera, pose = view.keyframe.camera, view.pose
-            with torch.no_grad():
-                drawn = rasterizer.render(gaussians, camera, pose, torch.cat([*semantics.features.values()], dim=1))
-            for name, blended in zip(tables, drawn.features.split(self.channels, dim=2), strict=True):
-                codes = decoded_codes(semantics, name, blended, drawn.alpha)
-                votes = rasterizer.vote(gaussians, camera, pose, codes)
-                tables[name] = self._registration.accumulate(tables[name], votes)
-            progress("decode", index + 1, len(views))
-        return tables
-
 
 def _alone(semantics: SemanticField, level: str, seen: VoteTable) -> tuple[Tensor, Tensor]:
     """The code [N] of each Gaussian decoded by itself, with its probability [N] of 255; -1 where none was seen."""
@@ -171,4 +154,4 @@ def _alone(semantics: SemanticField, level: str, seen: VoteTable) -> tuple[Tenso
 
 def _in_bytes(uncertainty: Tensor, label: Tensor) -> Tensor:
     """Uncertainty [N] in [0, 1] as uint8; 255 where there is no label [N] to trust."""
-    return torch.where(label.cpu() == NONE, 255, (uncertainty.cpu() * 255).round()).to(torch.uint8)
+    return torch.where(label.cpu() == NONE, NOT_TRUSTED, (uncertainty.cpu() * NOT_TRUSTED).round()).to(torch.uint8)

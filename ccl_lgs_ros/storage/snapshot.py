@@ -13,7 +13,7 @@ snapshot.json              everything else, and size and CRC-32 of the others
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -199,13 +199,16 @@ def _field_arrays(field: SemanticField) -> dict[str, NDArray]:
     return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in arrays.items()}
 
 
-def _field(arrays: Mapping[str, NDArray], names: Mapping[str, Any]) -> SemanticField:
+def _field(arrays: Mapping[str, NDArray], levels: Iterable[str]) -> SemanticField:
+    """The field, of the levels that it was learnt for: a level without a codebook has none."""
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    features = {level: tensors[f"{level}.features"] for level in levels if f"{level}.features" in tensors}
+    starts = {level: f"{level}.decoder." for level in features}
     decoders = {
-        level: {name.removeprefix(f"{level}.decoder."): t for name, t in tensors.items() if f"{level}.decoder." in name}
-        for level in names
+        level: {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+        for level, start in starts.items()
     }
-    return SemanticField(features={level: tensors[f"{level}.features"] for level in names}, decoders=decoders)
+    return SemanticField(features=features, decoders=decoders)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
