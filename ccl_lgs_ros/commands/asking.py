@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.commands.shared_arguments import add_config_arguments, config_of, updated_query
-from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.errors import MapError, PromptError
 from ccl_lgs_ros.level_names import WANTED
 
 if TYPE_CHECKING:
     from ccl_lgs_ros.query.viewed_from import ViewedFrom
 
-SUMMARY = "ask a map for something by name"
+SUMMARY = "ask a map for something by name, or for what is at a point"
 DESCRIPTION = """\
 Find what a text asks for: a name, or a name with a choice, a place or a part.
   names      red mug; light blue box
@@ -37,13 +37,21 @@ examples:
   ccl-lgs query flat "the leftmost chair" --seen-from-keyframe 12
   ccl-lgs query flat "nearest chair" --seen-from 1.5 -2.0 0.8 1.57
   ccl-lgs query flat "jack in the box" --plain
+  ccl-lgs query flat --at 1.2 -0.4 0.8       what lies there, as after a click
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("map", type=Path, help="the map directory")
-    parser.add_argument("prompt", help="what to find")
+    parser.add_argument("prompt", nargs="?", help="what to find")
+    parser.add_argument(
+        "--at",
+        nargs=3,
+        type=float,
+        metavar=("X", "Y", "Z"),
+        help="find the thing at a point instead: metres in the map frame",
+    )
     viewer = parser.add_mutually_exclusive_group()
     viewer.add_argument(
         "--seen-from",
@@ -66,12 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer on stdout."""
     from ccl_lgs_ros.answer_pictures import best_view_picture, write_picture
     from ccl_lgs_ros.asking import query_map  # imports torch
+    from ccl_lgs_ros.clicking import thing_at
     from ccl_lgs_ros.showing import answer_json, answer_text
     from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
     from ccl_lgs_ros.storage.map_directory import MapDirectory
     from ccl_lgs_ros.storage.snapshot import load
     from ccl_lgs_ros.viewing import viewed_from
 
+    if (arguments.prompt is None) == (arguments.at is None):
+        raise PromptError("name what to find, or say where it is with --at X Y Z; one of the two")
     config = updated_query(
         config_of(arguments),
         threshold=arguments.threshold,
@@ -82,8 +93,11 @@ def run(arguments: argparse.Namespace) -> int:
     directory = MapDirectory.open(arguments.map)
     semantic_map, keyframes = load(directory), KeyframeStore(directory)
     views = viewed_from(keyframes)
-    seen_from = _world_from_viewer(arguments, semantic_map.map_up, views)
-    found = query_map(semantic_map, arguments.prompt, config, views=views, seen_from=seen_from)
+    if arguments.at:
+        found = thing_at(semantic_map, np.array(arguments.at), config, level=arguments.level, views=views)
+    else:
+        seen_from = _world_from_viewer(arguments, semantic_map.map_up, views)
+        found = query_map(semantic_map, arguments.prompt, config, views=views, seen_from=seen_from)
     print(json.dumps(answer_json(found)) if arguments.json else answer_text(found))
     if arguments.picture:
         write_picture(arguments.picture, best_view_picture(semantic_map, found, keyframes, config))
