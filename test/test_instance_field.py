@@ -3,19 +3,26 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar, cast
 
+import numpy as np
 import pytest
 import torch
 from labelled_wall import CAMERA, Views, is_clear, is_right, labels_by_side, wall
 from torch import Tensor
 
+from ccl_lgs_ros.answers import Prompt
+from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import Cancelled
+from ccl_lgs_ros.evaluation.points import scannet_points
 from ccl_lgs_ros.field.instance_field import InstanceFieldLifter
 from ccl_lgs_ros.field.instance_language import Instances, instance_language, scores
 from ccl_lgs_ros.labelling import LabelledView, Lifting
-from ccl_lgs_ros.protocols import NoCheckpoint, no_progress
+from ccl_lgs_ros.map_subject import MapSubject
+from ccl_lgs_ros.protocols import Encoder, NoCheckpoint, no_progress
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
-from ccl_lgs_ros.structures import NONE, Gaussians
+from ccl_lgs_ros.semantics import semantic_level
+from ccl_lgs_ros.structures import NONE, Gaussians, SemanticMap
 
 RASTERIZER = NumbaRasterizer()
 LABELS = {"wp": labels_by_side()}
@@ -133,6 +140,29 @@ def two_plates() -> Gaussians:
     log_scales = torch.cat([near.log_scales, near.log_scales + torch.tensor(2.0).log()])
     doubled = {name: torch.cat([values, values]) for name, values in near.tensors().items()}
     return Gaussians(**{**doubled, "means": means, "log_scales": log_scales})
+
+
+class Words:
+    """A language whose words are the axes of labelled_wall's features."""
+
+    words: ClassVar = {"wall": 0, "floor": 2}
+
+    def understand(self, text: str) -> Prompt:
+        feature = torch.zeros(4)
+        if text in self.words:
+            feature[self.words[text]] = 1.0
+        return Prompt(text=text, feature=feature)
+
+
+def test_its_maps_are_scored_by_the_published_protocol_on_points(lifted):
+    semantic_map = SemanticMap(
+        gaussians=wall(), levels={"wp": semantic_level(lifted, "wp", labels_by_side())}, encoder="words"
+    )
+    subject = MapSubject(semantic_map, MapConfig(), encoder=cast(Encoder, Words()))
+    right = is_right(wall()).numpy()
+    units = scannet_points(subject, wall().means.numpy() + 0.01, np.where(right, 1, 2))  # NYU40: wall, floor
+    assert {unit.prompt for unit in units} == {"wall", "floor"}
+    assert all(unit.values["iou"] > 0.8 for unit in units)
 
 
 class OneMask:
