@@ -182,9 +182,8 @@ def test_what_is_hidden_overlaps_a_mask_as_well_but_differs_from_it_in_feature()
     owner = torch.arange(2).repeat_interleave(len(wall()))
     features = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     instances = Instances.of(owner, features[owner])
-    alone = [gaussians.select(owner == i) for i in range(2)]
-    rows, score = scores(gaussians, instances, alone, OneMask()[0], "wp", RASTERIZER)
-    overlap = RASTERIZER.render(alone[0], CAMERA, Views(count=1)[0].pose).alpha.mean()
+    rows, score = scores(gaussians, instances, OneMask()[0], "wp", RASTERIZER)
+    overlap = RASTERIZER.render(wall(), CAMERA, Views(count=1)[0].pose).alpha.mean()
     drawn = RASTERIZER.render(gaussians, CAMERA, Views(count=1)[0].pose, instances.painted())
     pseudo = drawn.features[drawn.alpha > 0.5].mean(dim=0)
     assert rows.tolist() == [0]

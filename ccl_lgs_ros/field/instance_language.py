@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ccl_lgs_ros.field.decoder import MIN_ALPHA
+from ccl_lgs_ros.field.drawn_alone import silhouettes
 from ccl_lgs_ros.field.instance_losses import mask_means
 from ccl_lgs_ros.labelling import LabelledView, LabelledViews, SegmentTable
 from ccl_lgs_ros.protocols import Rasterizer
@@ -69,13 +70,12 @@ def instance_language(
 
     Source: OpenGaussian (Wu et al., 2024), instance-level association of 3D and 2D without depth test.
     """
-    alone = [gaussians.select(torch.nonzero(instances.of_gaussian == i)[:, 0]) for i in range(len(instances))]
     total = torch.zeros(len(instances), table.features.shape[1], dtype=torch.float64)
     weight = torch.zeros(len(instances), dtype=torch.float64)
     best, instance_of_row = torch.zeros(len(table)), torch.full((len(table),), NONE)
     for index in range(len(views) if len(instances) else 0):
         view = views[index]
-        rows, score = scores(gaussians, instances, alone, view, level, rasterizer)
+        rows, score = scores(gaussians, instances, view, level, rasterizer)
         if len(rows):
             highest = score.max(dim=1)
             fitting = rows[highest.indices]
@@ -97,41 +97,26 @@ def instance_language(
 def scores(
     gaussians: Gaussians,
     instances: Instances,
-    alone: list[Gaussians],
     view: LabelledView,
     level: str,
     rasterizer: Rasterizer,
 ) -> tuple[Tensor, Tensor]:
-    """The rows [m] of a view's masks in the level's table, and how well each fits each instance [I, m].
-
-    Args:
-        alone: the Gaussians of each instance.
-    """
+    """The rows [m] of a view's masks in the level's table, and how well each fits each instance [I, m]."""
     camera, pose = view.keyframe.camera, view.pose
     row = view.rows[level].cpu().flatten().long()
     is_masked = row != NONE
     rows, mask = torch.unique(row[is_masked], return_inverse=True)
     area = torch.bincount(mask, minlength=len(rows)).float()
+    mask_of_pixel = torch.full_like(row, len(rows)).masked_scatter(is_masked, mask).view(camera.height, camera.width)
     drawn = rasterizer.render(gaussians, camera, pose, instances.painted().to(gaussians.means.device))
     is_covered = drawn.alpha.cpu().flatten()[is_masked] > MIN_ALPHA
     pixels = drawn.features.cpu().flatten(0, 1)[is_masked]
     pseudo = mask_means(pixels[is_covered], mask[is_covered], len(rows))
     nearness = 1.0 - torch.cdist(instances.features.cpu(), pseudo, p=1) / pseudo.shape[1]
-    score = torch.zeros(len(alone), len(rows))
-    for i in seen_from(gaussians, instances, view).tolist() if len(rows) else ():
-        alpha = rasterizer.render(alone[i], camera, pose).alpha.cpu().flatten()
-        shared = torch.zeros(len(rows)).index_add(0, mask, alpha[is_masked])
+    score = torch.zeros(len(instances), len(rows))
+    owner = instances.of_gaussian
+    for i, place, alpha in silhouettes(gaussians, owner, len(instances), view, rasterizer) if len(rows) else ():
+        inside = mask_of_pixel[place].flatten()
+        shared = torch.zeros(len(rows) + 1).index_add(0, inside, alpha.flatten())[:-1]
         score[i] = shared / (area + alpha.sum() - shared)
     return rows, score * nearness.clamp_min(0.0)
-
-
-def seen_from(gaussians: Gaussians, instances: Instances, view: LabelledView) -> Tensor:
-    """The instances [i] of which a Gaussian's centre lies within a view, hidden or not."""
-    camera, pose = view.keyframe.camera, torch.from_numpy(view.pose).to(gaussians.means)
-    points = (gaussians.means - pose[:3, 3]) @ pose[:3, :3]
-    depth = points[:, 2].clamp_min(torch.finfo(points.dtype).tiny)
-    column = camera.fx * points[:, 0] / depth + camera.cx
-    line = camera.fy * points[:, 1] / depth + camera.cy
-    is_in = (points[:, 2] > 0) & (column >= 0) & (column < camera.width) & (line >= 0) & (line < camera.height)
-    found = torch.unique(instances.of_gaussian[is_in.cpu()])
-    return found[found != NONE]
