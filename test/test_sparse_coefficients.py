@@ -164,6 +164,29 @@ def test_a_label_is_the_strongest_coefficient_of_who_is_seen() -> None:
     assert torch.equal(label[is_sure] == 0, is_right(wall())[is_sure])
 
 
+def test_blending_vectors_is_blending_coefficients() -> None:
+    """Two numbers that are 0 everywhere make vectors longer than there are entries, and change nothing else."""
+    level = labels_by_side()
+    entries, features = torch.eye(4), level.table.features
+
+    def longer(rows: Tensor) -> Tensor:
+        return torch.cat([rows, torch.zeros(len(rows), 2)], dim=1)
+
+    found = []
+    for wide in (torch.clone, longer):
+        five = torch.cat([entries, torch.full((1, 4), 0.5)])
+        labels = dataclasses.replace(
+            level,
+            table=dataclasses.replace(level.table, features=wide(features)),
+            codebook=Codebook(entries=wide(five), weight=torch.ones(5)),
+        )
+        found.append(lift({"wp": labels}, iterations=8))
+    short, long = found
+    assert torch.allclose(longer(short.labels["wp"].codebook.entries), long.labels["wp"].codebook.entries, atol=1e-3)
+    assert short.figures is not None and long.figures is not None
+    assert short.figures["distill_loss"] == pytest.approx(long.figures["distill_loss"], abs=1e-4)
+
+
 def test_no_step_leaves_the_votes_as_they_are() -> None:
     lifting = lift(iterations=0)
     assert torch.equal(lifting.labels["wp"].codebook.entries, torch.eye(4)[:3])

@@ -81,19 +81,19 @@ class SparseLearner:
     def step(self, view: LabelledView, rasterizer: Rasterizer) -> Score:
         """Learn from a view, whose pixels should look like their segments."""
         self._adam.zero_grad(set_to_none=True)
-        dense = [self._dense(name) for name in self._levels]
+        carried = [self._carried(name) for name in self._levels]
         camera, pose = view.keyframe.camera, view.pose
-        rendering = rasterizer.render(self._gaussians, camera, pose, torch.cat(dense, dim=1))
-        blended = rendering.features.split([part.shape[1] for part in dense], dim=2)
+        rendering = rasterizer.render(self._gaussians, camera, pose, torch.cat(carried, dim=1))
+        blended = rendering.features.split([part.shape[1] for part in carried], dim=2)
         losses, correct, total = [], 0, 0
-        for name, coefficients in zip(self._levels, blended, strict=True):
+        for name, part in zip(self._levels, blended, strict=True):
             rows = view.rows[name].to(rendering.alpha.device).flatten().long()
             learnt, scored = self._pixels(view.rows[name].to(rendering.alpha.device), rendering.alpha.detach())
-            flat, entries = coefficients.flatten(0, 1), self.entries(name)
+            flat, entries = part.flatten(0, 1), self.entries(name)
             if len(learnt):
-                losses.append(cosine_loss(flat[learnt] @ entries, self._features[name][rows[learnt]]))
+                losses.append(cosine_loss(self._vectors(flat[learnt], name), self._features[name][rows[learnt]]))
             with torch.no_grad():
-                found, wanted = flat[scored] @ entries, self._features[name][rows[scored]]
+                found, wanted = self._vectors(flat[scored], name), self._features[name][rows[scored]]
                 correct += int(((found @ entries.T).argmax(dim=1) == (wanted @ entries.T).argmax(dim=1)).sum())
             total += len(scored)
         if not losses:
@@ -122,11 +122,23 @@ class SparseLearner:
                 moments = {key: kept[f"{key}.{name}"].to(parameter) for key in ("exp_avg", "exp_avg_sq")}
                 self._adam.state[parameter] = {"step": kept[f"step.{name}"].clone(), **moments}
 
-    def _dense(self, level: str) -> Tensor:
-        """The coefficients [N, K] of each Gaussian, all but the largest 0."""
-        logits = self._parameters[f"logits.{level}"]
-        coefficients, entry = self.coefficients(level)
+    def _carried(self, level: str) -> Tensor:
+        """What is blended [N, C]: the coefficients of all K entries, or the vectors that they make if D is less.
+
+        Blending and the product with the codebook may change places, so this is a matter of speed alone.
+        """
+        logits, (coefficients, entry) = self._parameters[f"logits.{level}"], self.coefficients(level)
+        if self._is_short(level):
+            return (coefficients[..., None] * self.entries(level)[entry]).sum(dim=1)
         return torch.zeros_like(logits).scatter(1, entry, coefficients)
+
+    def _vectors(self, blended: Tensor, level: str) -> Tensor:
+        """The language vectors [B, D] of blended rows [B, C]."""
+        return blended if self._is_short(level) else blended @ self.entries(level)
+
+    def _is_short(self, level: str) -> bool:
+        entries = self._parameters[f"entries.{level}"]
+        return entries.shape[1] < entries.shape[0]
 
     def _pixels(self, rows: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Flat indices of pixels to learn from and of others to be scored on, as in FieldLearner."""
