@@ -53,8 +53,15 @@ class Rasterizer(Protocol):
         camera: Camera,
         world_from_camera: NDArray[np.float64],
         labels: Tensor,  # [H, W] int32, -1 none
+        *,
+        most: int = 0,
     ) -> Votes:
-        """The rendering weights of one view summed per Gaussian and label, without gradients, on the CPU."""
+        """The rendering weights of one view summed per Gaussian and label, without gradients, on the CPU.
+
+        Args:
+            most: Gaussians that count in a pixel: those at least as heavy as its `most`-th heaviest; 0 = all. What
+                does not count gives neither votes nor visibility.
+        """
         ...
 
 

@@ -25,6 +25,7 @@ def joint_votes(
     world_from_camera: NDArray[np.float64],
     labels: Mapping[str, Tensor],
     outdated: NDArray[np.bool_] | None = None,
+    most: int = 0,
 ) -> dict[str, Votes]:
     """What `rasterizer.vote` says of each label map [H, W] int32, -1 none, from one pass over the view.
 
@@ -32,14 +33,16 @@ def joint_votes(
 
     Args:
         outdated: pixels [H, W] that are as if they had not been seen at all: no votes, and no visibility.
+        most: Gaussians that count in a pixel, the heaviest; 0 = all.
     """
     if outdated is not None:
-        return _without(outdated, rasterizer, gaussians, camera, world_from_camera, labels)
+        return _without(outdated, rasterizer, gaussians, camera, world_from_camera, labels, most)
     if len(labels) < 2:
-        return {name: rasterizer.vote(gaussians, camera, world_from_camera, found) for name, found in labels.items()}
+        seen_from = gaussians, camera, world_from_camera
+        return {name: rasterizer.vote(*seen_from, found, most=most) for name, found in labels.items()}
     joint, label_of_pair = _paired([found.cpu().long().numpy() for found in labels.values()])
-    votes = rasterizer.vote(gaussians, camera, world_from_camera, torch.from_numpy(joint))
-    return {name: _marginal(votes, column) for name, column in zip(labels, label_of_pair, strict=True)}
+    votes = rasterizer.vote(gaussians, camera, world_from_camera, torch.from_numpy(joint), most=most)
+    return {name: marginal(votes, column) for name, column in zip(labels, label_of_pair, strict=True)}
 
 
 def _without(
@@ -49,12 +52,13 @@ def _without(
     camera: Camera,
     world_from_camera: NDArray[np.float64],
     labels: Mapping[str, Tensor],
+    most: int,
 ) -> dict[str, Votes]:
     """The votes of all other pixels: those that are outdated get a label of their own, which is taken away again."""
     own = {name: int(found.max()) + 1 for name, found in labels.items()}
     mask = torch.from_numpy(outdated)
     marked = {name: torch.where(mask, own[name], found.cpu()).to(torch.int32) for name, found in labels.items()}
-    voted = joint_votes(rasterizer, gaussians, camera, world_from_camera, marked)
+    voted = joint_votes(rasterizer, gaussians, camera, world_from_camera, marked, most=most)
     return {name: _taken_away(votes, own[name]) for name, votes in voted.items()}
 
 
@@ -99,8 +103,8 @@ def _numbered(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
     return (np.cumsum(has) - 1)[labels + 1], np.flatnonzero(has) - 1
 
 
-def _marginal(votes: Votes, label_of_pair: NDArray[np.int64]) -> Votes:
-    """Votes for pairs as votes for one of the pair."""
+def marginal(votes: Votes, label_of_pair: NDArray[np.int64]) -> Votes:
+    """Votes for pairs as votes for one of the pair; -1 none, in which case they are no votes."""
     label = label_of_pair[votes.label.numpy()]
     is_kept = label != NONE
     gaussian, label, weight = votes.gaussian.numpy()[is_kept], label[is_kept], votes.weight.numpy()[is_kept]

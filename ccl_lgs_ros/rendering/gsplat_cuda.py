@@ -16,6 +16,7 @@ from ccl_lgs_ros.geometry import invert_rigid
 from ccl_lgs_ros.rendering.colors import colors_towards
 from ccl_lgs_ros.rendering.inputs import check_inputs, check_labels
 from ccl_lgs_ros.rendering.limits import BLUR_2D, NEAR, TILE
+from ccl_lgs_ros.rendering.torch_reference import TorchRasterizer
 from ccl_lgs_ros.structures import Gaussians, Rendering, Votes
 
 GPU = "cuda"
@@ -94,11 +95,16 @@ class GsplatRasterizer:
         camera: Camera,
         world_from_camera: NDArray[np.float64],
         labels: Tensor,  # [H, W] int32, -1 none
+        *,
+        most: int = 0,
     ) -> Votes:
         """The rendering weights of one view summed per Gaussian and label.
 
         A label is a channel; the gradient of the blend over the label's pixels in a Gaussian's channel is the sum
-        of its weights there.
+        of its weights there. Where only the heaviest count, torch weighs them, on the same GPU.
+
+        Args:
+            most: Gaussians that count in a pixel, as in Rasterizer.
 
         Raises:
             ValueError: naming the field that has the wrong shape or a number that is not finite.
@@ -106,6 +112,8 @@ class GsplatRasterizer:
         gaussians = gaussians.detached().to(GPU)
         check_inputs(gaussians, world_from_camera, None, GPU)
         check_labels(labels, camera)
+        if most:
+            return TorchRasterizer().vote(gaussians, camera, world_from_camera, labels, most=most)
         labels = labels.to(gaussians.means.device).long()
         names = labels[labels >= 0].unique()
         visibility = gaussians.means.new_zeros(len(gaussians))

@@ -58,8 +58,13 @@ class NumbaRasterizer:
         camera: Camera,
         world_from_camera: NDArray[np.float64],
         labels: Tensor,  # [H, W] int32, -1 none
+        *,
+        most: int = 0,
     ) -> Votes:
         """The rendering weights of one view summed per Gaussian and label, at about the cost of drawing it.
+
+        Args:
+            most: Gaussians that count in a pixel, as in Rasterizer.
 
         Raises:
             ValueError: naming the field that has the wrong shape or a number that is not finite.
@@ -71,4 +76,4 @@ class NumbaRasterizer:
         check_labels(labels, camera)
         parameters = as_arrays(tuple(gaussians.tensors().values()))
         values = np.ascontiguousarray(labels.numpy(), dtype=np.int32)
-        return tally(self._crew, parameters, View.of(camera, world_from_camera), values)
+        return tally(self._crew, parameters, View.of(camera, world_from_camera), values, most)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ccl_lgs_ros.rendering.blending import TABLES
 from ccl_lgs_ros.rendering.drawing import Array, Splats, View, prepare
+from ccl_lgs_ros.rendering.heaviest import find_floors
 from ccl_lgs_ros.rendering.tiles import PIXELS
 from ccl_lgs_ros.rendering.voting import number_labels, sum_places, vote_tiles, write_entries
 from ccl_lgs_ros.rendering.workers import Crew
@@ -18,9 +19,14 @@ Entries = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # Gaussian, label,
 
 
 def tally(
-    crew: Crew, parameters: tuple[Array, ...], view: View, labels: NDArray[np.int32], max_sums: int = MAX_SUMS
+    crew: Crew,
+    parameters: tuple[Array, ...],
+    view: View,
+    labels: NDArray[np.int32],
+    most: int = 0,
+    max_sums: int = MAX_SUMS,
 ) -> Votes:
-    """The rendering weights of one view per Gaussian and label [H, W]."""
+    """The rendering weights of one view per Gaussian and label [H, W], of the heaviest `most` of each pixel; 0 all."""
     *shape, sh = parameters
     n = len(sh)
     splats = prepare(crew, (*shape, sh[:, :0]), np.empty((n, 0), np.float32), view)
@@ -28,9 +34,10 @@ def tally(
     codes = np.empty((num_tiles, PIXELS), np.float32)
     tile_labels, num_labels = np.empty((num_tiles, PIXELS), np.int32), np.empty(num_tiles, np.int64)
     crew.run(number_labels, labels, codes, tile_labels, num_labels)
+    floors = _floors(crew, splats, view, most)
     seen, visible = np.zeros(len(splats.members), np.float32), np.zeros(len(splats.order))
     passes = [
-        _entries(crew, splats, view, tiles, codes, tile_labels, num_labels, seen, visible, n)
+        _entries(crew, splats, view, floors, tiles, codes, tile_labels, num_labels, seen, visible, n)
         for tiles in _passes(splats, num_labels, max_sums)
     ]
     visibility = np.zeros(n, np.float32)
@@ -42,6 +49,15 @@ def tally(
         weight=torch.from_numpy(weight),
         visibility=torch.from_numpy(visibility),
     )
+
+
+def _floors(crew: Crew, splats: Splats, view: View, most: int) -> Array:
+    """The weight under which a splat has no vote in a pixel, by tile [tiles, 256]; [0, 256] where all have."""
+    floors = np.empty((len(splats.tile_start) - 1 if most else 0, PIXELS), np.float32)
+    lists = (splats.tile_start, splats.members, splats.rows, splats.splats, TABLES)
+    if most:
+        crew.run(find_floors, (view.width, view.height), most, *lists, floors)
+    return floors
 
 
 def _passes(splats: Splats, num_labels: NDArray[np.int64], max_sums: int) -> list[tuple[int, int]]:
@@ -60,6 +76,7 @@ def _entries(
     crew: Crew,
     splats: Splats,
     view: View,
+    floors: Array,
     tiles: tuple[int, int],
     codes: Array,
     tile_labels: NDArray[np.int32],
@@ -79,7 +96,7 @@ def _entries(
     size = len(splats.members)
     found = (seen, np.zeros(size, np.int16), np.empty(size, np.int64), np.empty(size, np.int32))
     lists = (splats.tile_start, splats.members, splats.rows, splats.splats, TABLES)
-    crew.run(vote_tiles, tiles, (view.width, view.height), *lists, codes, num_labels, sums_start, sums, found)
+    crew.run(vote_tiles, tiles, (view.width, view.height), floors, *lists, codes, num_labels, sums_start, sums, found)
     places = (splats.place_start, splats.place_stop, splats.places, found)
     counts = np.empty(len(splats.order), np.int64)
     crew.run(sum_places, *places, counts, visible)

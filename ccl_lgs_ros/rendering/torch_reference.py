@@ -65,8 +65,13 @@ class TorchRasterizer:
         camera: Camera,
         world_from_camera: NDArray[np.float64],
         labels: Tensor,  # [H, W] int32, -1 none
+        *,
+        most: int = 0,
     ) -> Votes:
         """The rendering weights of one view summed per Gaussian and label.
+
+        Args:
+            most: Gaussians that count in a pixel, as in Rasterizer.
 
         Raises:
             ValueError: naming the field that has the wrong shape or a number that is not finite.
@@ -74,21 +79,23 @@ class TorchRasterizer:
         check_inputs(gaussians, world_from_camera, None)
         check_labels(labels, camera)
         ellipses = Ellipses(gaussians, camera, world_from_camera)
-        visibility = torch.zeros(len(gaussians), dtype=torch.float64)
-        keys, values = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.float64)]
+        labels = labels.to(gaussians.means.device)
+        visibility = torch.zeros(len(gaussians)).to(gaussians.means.device, torch.float64)
+        keys, values = [visibility.new_zeros(0, dtype=torch.int64)], [visibility.new_zeros(0)]
         num_labels = max(int(labels.max()) + 1, 1)
         tiles = ellipses.tiles()
         for (rows, columns, members), weights in zip(tiles, ellipses.weights(tiles), strict=True):
+            weights = _heaviest(weights, most) if 0 < most < len(members) else weights
             visibility.index_add_(0, members, weights.sum(dim=1).double())
             label = labels[rows, columns].reshape(-1).long()
             voted = (weights > 0) & (label >= 0)
             keys.append((members[:, None] * num_labels + label)[voted])
             values.append(weights[voted].double())
         key, where = torch.cat(keys).unique(return_inverse=True)
-        weight = torch.zeros(len(key), dtype=torch.float64).index_add_(0, where, torch.cat(values))
-        return Votes(
-            gaussian=key // num_labels, label=key % num_labels, weight=weight.float(), visibility=visibility.float()
-        )
+        weight = visibility.new_zeros(len(key)).index_add_(0, where, torch.cat(values))
+        found = {"gaussian": key // num_labels, "label": key % num_labels}
+        found |= {"weight": weight.float(), "visibility": visibility.float()}
+        return Votes(**{name: column.cpu() for name, column in found.items()})
 
 
 class Ellipses:
@@ -142,6 +149,11 @@ class Ellipses:
             behind = (1.0 - alpha).cumprod(dim=0)
             front = torch.cat([torch.ones_like(behind[:1]), behind[:-1]])
             yield torch.where(behind > TRANSMITTANCE_MIN, alpha * front, 0.0)
+
+
+def _heaviest(weights: Tensor, most: int) -> Tensor:
+    """The weights [n, pixels] that are as heavy as the pixel's heaviest but most - 1; 0 for the others."""
+    return torch.where(weights >= weights.topk(most, dim=0).values[-1], weights, 0.0)
 
 
 def _covariance(gaussians: Gaussians, rotation: Tensor, z: Tensor, slopes: Tensor, camera: Camera) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from ccl_lgs_ros.rendering.blending import start_tile, weigh
 from ccl_lgs_ros.rendering.bundles import lowest_bit
 from ccl_lgs_ros.rendering.compiled import inner, kernel
+from ccl_lgs_ros.rendering.heaviest import silence
 from ccl_lgs_ros.rendering.lanes import WIDTH, broadcast, load, select, store, total
 from ccl_lgs_ros.rendering.tiles import HEIGHT, PIXELS, splat_at
 from ccl_lgs_ros.rendering.workers import take_ticket
@@ -48,13 +49,27 @@ def number_labels(counter, labels, codes, tile_labels, num_labels):
 
 @kernel
 def vote_tiles(
-    counter, tiles, size, tile_start, members, member_rows, splats, tables, codes, num_labels, sums_start, sums, found
+    counter,
+    tiles,
+    size,
+    floors,
+    tile_start,
+    members,
+    member_rows,
+    splats,
+    tables,
+    codes,
+    num_labels,
+    sums_start,
+    sums,
+    found,
 ):
     """Write the sums of each (tile, splat) per label into rows of `sums`, and what there is of them into `found`.
 
     Args:
         tiles: first tile and the one after the last.
         size: width and height of the image.
+        floors: [tiles, 256] weight under which a splat has no vote in a pixel; [0, 256] where all have.
         sums_start: [tiles + 1] where each tile's rows begin in `sums`.
         found: by place [I], the first two zero on entry: the sum over all pixels, how many sums are not zero, where
             they begin, and the tile.
@@ -71,7 +86,8 @@ def vote_tiles(
         live = start_tile(clear, left, top, width, height)
         list_row_codes(codes[tile], row_codes, row_counts)
         labels = (codes[tile], row_codes, row_counts, num_labels[tile])
-        args = (members, member_rows, splats, tables, left, top, live, (clear, ended, weights), labels)
+        floor = floors[tile : tile + 1].reshape(-1)
+        args = (members, member_rows, splats, tables, left, top, live, (clear, ended, weights), floor, labels)
         first, last = tile_start[tile], tile_start[tile + 1]
         for place in range(first, last):
             starts[place] = sums_start[tile] + (place - first) * num_labels[tile]
@@ -100,7 +116,22 @@ def list_row_codes(codes, row_codes, row_counts):
 
 @inner
 def vote_tile(
-    first, last, members, member_rows, splats, tables, left, top, live, state, labels, sums_of_code, sums, seen, hits
+    first,
+    last,
+    members,
+    member_rows,
+    splats,
+    tables,
+    left,
+    top,
+    live,
+    state,
+    floor,
+    labels,
+    sums_of_code,
+    sums,
+    seen,
+    hits,
 ):
     """Draw the list of one tile, summing weights; `sums_of_code` is a zeroed buffer of a vector per code."""
     clear, ended, weights = state
@@ -112,6 +143,8 @@ def vote_tile(
         rows = member_rows[place] & live
         splat = splat_at(splats, members[place])
         live &= ~weigh(splat, rows, np.float32(0.0), tables, left, top, clear, ended, weights, 0, WIDTH)
+        if len(floor):
+            silence(rows, weights, floor)
         sum_all = zero
         while rows:
             r = lowest_bit(rows)
