@@ -19,6 +19,7 @@ COMMANDS = {
     "render": "rendering",
     "evaluate": "scoring",
     "export": "exporting",
+    "edit": "editing",
     "make-scene": "scenes",
     "demo": "demo",
     "view": "view",
