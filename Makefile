@@ -2,7 +2,7 @@
 # Everything starts from here; each target does the set-up that it needs. PYTHON=python3.12 chooses the Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo room gallery pictures test lint bench quality proof answers soak reliability clean
+.PHONY: help setup demo room gallery pictures test lint bench quality proof recipes answers soak reliability clean
 
 RUN := .venv/bin/python
 DATA ?= ../shared/data
@@ -42,6 +42,9 @@ quality: setup ## map the recordings in DATA/bags, five minutes each, and score 
 
 proof: setup ## measure what each part of the method earns (40 minutes); DATA=... holds models/, see docs/method.md
 	@$(RUN) benchmarks/method.py $(DATA)
+
+recipes: setup ## compare all recipes in rooms and on recordings (an hour); DATA=... holds models/ and bags/
+	@$(RUN) benchmarks/recipes.py $(DATA) $(ARGS)
 
 answers: setup ## measure instances, relations, parts and approach poses in rooms; DATA=... holds models/, see docs/answers.md
 	@$(RUN) benchmarks/answers.py $(DATA) $(ARGS)

@@ -17,16 +17,27 @@ from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.evaluation.metrics import Mask
 from ccl_lgs_ros.field_view import field_relevancies, field_view
 from ccl_lgs_ros.pictures import Image, rendered_color
+from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.query.answer import MapIndex
 from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
 
 class MapSubject:
-    """A map that is asked by `query_map` and shown by the rasterizer of the options."""
+    """A map that is asked by `query_map` and shown by the rasterizer of the options.
 
-    def __init__(self, semantic_map: SemanticMap, config: MapConfig, threshold: float | None = None) -> None:
+    Args:
+        encoder: of the map's language; made from the map's record if not given.
+    """
+
+    def __init__(
+        self,
+        semantic_map: SemanticMap,
+        config: MapConfig,
+        threshold: float | None = None,
+        encoder: Encoder | None = None,
+    ) -> None:
         self._map, self._config, self._threshold = semantic_map, config, threshold
-        self._encoder, self._index = create_encoder(semantic_map, config), MapIndex(semantic_map)
+        self._encoder, self._index = encoder or create_encoder(semantic_map, config), MapIndex(semantic_map)
         self._rasterizer, _ = configured_part("rasterizer", config)
 
     @property

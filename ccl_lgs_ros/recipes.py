@@ -55,6 +55,13 @@ RECIPES: tuple[Recipe, ...] = (
         "pixels in each.",
     ),
     Recipe(
+        name="dr_splat",
+        source="Dr. Splat (Jun-Seong et al., CVPR 2025)",
+        gives="A vector on every Gaussian without training a scene, as a product code of bytes that does not grow with "
+        "what a map holds.",
+        differs="The product code is fitted to vectors that are at hand, not to a large collection of images.",
+    ),
+    Recipe(
         name="gaussian_grouping",
         source="Gaussian Grouping (Ye et al., ECCV 2024)",
         gives="An identity on every Gaussian, so that things can be removed, recoloured, moved and exported by "

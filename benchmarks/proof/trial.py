@@ -38,7 +38,7 @@ SMALL_IMAGES = {  # what is given in pixels, for images a quarter as wide as the
 PURITY_LEVEL = "wp"
 
 
-class _Memory:
+class Memory:
     """Segments of keyframes, kept."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ def _seen(
     )
     memory = Recollection(
         keyframes=room.keyframes,
-        perceiver=Perceiver(perception, perception, base.masks, _Memory()),
+        perceiver=Perceiver(perception, perception, base.masks, Memory()),
         working_size=WorkingSize(base.gaussians.image_width),
         count=len(room.keyframes),
     )

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trials of all recipes summed up: means over rooms with bootstrap intervals, and the tables."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from proof.summary import bootstrapped
+
+SHARES = (  # figure, heading; of which more is better but for false alarms
+    ("miou", "2D mIoU"),
+    ("miou_3d", "3D mIoU"),
+    ("miou_volume", "3D mIoU by volume"),
+    ("localisation", "localised"),
+    ("consistency", "view consistency"),
+    ("false_alarms", "false alarms"),
+    ("ap50", "AP50"),
+)
+COSTS = (  # figure, heading, digits
+    ("seconds_per_keyframe", "s per keyframe", 2),
+    ("refine_seconds", "refine s", 1),
+    ("query_ms", "query ms", 1),
+    ("bytes_per_gaussian", "bytes per Gaussian", 0),
+    ("psnr", "PSNR", 2),
+)
+DEFAULT = "default"
+
+
+def summary(trials: Sequence[dict]) -> dict[str, dict[str, dict]]:
+    """By "rooms" and by the name of each recording: recipe -> figure -> mean, low, high."""
+    groups = {"rooms": [t for t in trials if t["place"].startswith("room ")]}
+    for place in dict.fromkeys(t["place"] for t in trials if not t["place"].startswith("room ")):
+        groups[place] = [t for t in trials if t["place"] == place]
+    return {group: _of_group(rows) for group, rows in groups.items() if rows}
+
+
+def _of_group(trials: Sequence[dict]) -> dict[str, dict]:
+    found: dict[str, dict] = {}
+    for name in dict.fromkeys(trial["recipe"] for trial in trials):
+        rows = [trial for trial in trials if trial["recipe"] == name]
+        failed = sorted({trial["error"] for trial in rows if "error" in trial})
+        if failed:
+            found[name] = {"error": "; ".join(failed)}
+            continue
+        places = np.unique([trial["place"] for trial in rows], return_inverse=True)[1]
+        found[name] = {
+            figure: bootstrapped(np.array([row["figures"][figure] for row in rows]), places)
+            for figure, *_ in (*SHARES, *COSTS)
+            if all(row["figures"][figure] is not None for row in rows)
+        }
+    return found
+
+
+def tables(result: dict[str, dict[str, dict]]) -> str:
+    """Markdown: the rooms in two tables, what answers are worth and what they cost; one table of each recording."""
+    parts = []
+    for group, rows in result.items():
+        known = {figure for row in rows.values() for figure in row}
+        shares = [(figure, title, -1) for figure, title in SHARES if figure in known]
+        title = "Synthetic rooms" if group == "rooms" else f"Recording: the {group}"
+        parts.append(f"**{title}**\n\n{_table(rows, shares)}\n\n{_table(rows, COSTS)}")
+    return "\n\n".join(parts)
+
+
+def _table(rows: dict[str, dict], columns: Sequence[tuple[str, str, int]]) -> str:
+    lines = [f"| recipe | {' | '.join(title for _, title, _ in columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for name, row in rows.items():
+        cells = ["failed" if "error" in row else _cell(row.get(figure), digits) for figure, _, digits in columns]
+        lines.append(f"| {f'`{name}`' if name else DEFAULT} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(values: Sequence[float] | None, digits: int) -> str:
+    """Shares in per cent with their interval where there is one; costs as a mean."""
+    if values is None:
+        return ""
+    mean, low, high = values
+    if digits >= 0:
+        return f"{mean:.{digits}f}"
+    return f"{100 * mean:.1f}" + (f" ({100 * low:.0f} to {100 * high:.0f})" if high > low else "")
