@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import EvaluationError
-from ccl_lgs_ros.evaluation.instances import owners
+from ccl_lgs_ros.evaluation.instances import bulk, owners
 from ccl_lgs_ros.evaluation.protocols import fixed_threshold
 from ccl_lgs_ros.evaluation.scores import Scores
 from ccl_lgs_ros.label_views import labelled_views
@@ -46,7 +46,8 @@ def evaluate_map(
     subject = MapSubject(semantic_map, config, threshold)
     surface = truth.surface
     owner = None if surface is None else owners(subject.means, surface.points, surface.objects)
-    scores = fixed_threshold(subject, truth.views, truth.objects, truth.absent, progress, owner)
+    weight = bulk(subject.scales, subject.opacities)
+    scores = fixed_threshold(subject, truth.views, truth.objects, truth.absent, progress, owner, weight)
     if pictures is not None:
         write_scoring_pictures(pictures, scores, subject, truth.views, progress)
     return scores

@@ -9,7 +9,7 @@ import torch
 
 from ccl_lgs_ros.answers import Box, Instance
 from ccl_lgs_ros.errors import EvaluationError
-from ccl_lgs_ros.evaluation.instances import ap50, gaussian_ious, owners
+from ccl_lgs_ros.evaluation.instances import ap50, bulk, gaussian_ious, owners, union_iou
 from ccl_lgs_ros.storage.labelled_points import LabelledPoints, read_labelled_points, write_labelled_points
 from ccl_lgs_ros.synthetic.scene import make_room_scene
 from ccl_lgs_ros.synthetic.surfaces import TrueSurface
@@ -28,6 +28,17 @@ def instance(score: float, *gaussians: int) -> Instance:
 def test_iou_counts_gaussians() -> None:
     found = [instance(0.9, 0, 1, 2), instance(0.8, 0, 1, 2, 3, 4, 5, 6, 7), instance(0.7, 8, 10)]
     assert gaussian_ious(found, [LEFT, RIGHT], OWNER).tolist() == [[3 / 4, 0.0], [0.5, 0.5], [0.0, 0.0]]
+
+
+def test_a_gaussian_weighs_its_volume_times_its_opacity() -> None:
+    scales, opacities = np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0], [2.0, 1.0, 1.0]]), np.array([0.5, 1.0, 0.25])
+    weight = bulk(scales, opacities)
+    assert weight.tolist() == [3.0, 1.0, 0.5]
+    is_true = np.array([True, True, False])
+    found = [instance(0.9, 0, 2)]
+    assert union_iou(found, is_true) == pytest.approx(1 / 3)
+    assert union_iou(found, is_true, weight) == pytest.approx(3.0 / 4.5)
+    assert union_iou([], is_true, weight) == 0.0 and union_iou([], ~is_true & is_true, weight) == 0.0
 
 
 def test_each_mug_by_itself_is_right() -> None:

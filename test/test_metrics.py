@@ -38,6 +38,8 @@ KEYS = {
     "centroid_error_m",
     "box_iou",
     "ap50",
+    "miou_3d",
+    "volume_miou_3d",
     "per_category",
 }
 

@@ -71,9 +71,25 @@ def objects_found(instances: Sequence[Instance], owner: NDArray[np.integer]) -> 
     return found
 
 
-def union_iou(instances: Sequence[Instance], is_true: NDArray[np.bool_]) -> float:
-    """The IoU of all instances together with the Gaussians [N] that are truly meant."""
+def union_iou(
+    instances: Sequence[Instance], is_true: NDArray[np.bool_], weight: NDArray[np.floating] | None = None
+) -> float:
+    """The IoU of all instances together with the Gaussians [N] that are truly meant.
+
+    Args:
+        weight: [N] how much each Gaussian counts, as `bulk` has it; all the same if not given.
+    """
+    weight = np.ones(len(is_true)) if weight is None else weight
     is_found = np.zeros_like(is_true)
     for instance in instances:
         is_found[instance.gaussian_ids.numpy(force=True)] = True
-    return int((is_found & is_true).sum()) / max(1, int((is_found | is_true).sum()))
+    either = float(weight[is_found | is_true].sum())
+    return float(weight[is_found & is_true].sum()) / either if either > 0 else 0.0
+
+
+def bulk(scales: NDArray[np.floating], opacities: NDArray[np.floating]) -> NDArray[np.float64]:  # [N]
+    """The volume of Gaussians with scales [N, 3] times their opacities [N]: many small ones outweigh no large one.
+
+    Source: Dr. Splat (Jun-Seong et al., CVPR 2025), volume-aware IoU.
+    """
+    return np.prod(np.asarray(scales, dtype=np.float64), axis=1) * np.asarray(opacities)

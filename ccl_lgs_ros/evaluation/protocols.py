@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.answers import Answer, Box
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.evaluation.boxes import box_iou
-from ccl_lgs_ros.evaluation.instances import ap50
+from ccl_lgs_ros.evaluation.instances import ap50, union_iou
 from ccl_lgs_ros.evaluation.metrics import Mask, ViewPairs, is_localised, mask_iou, matched
 from ccl_lgs_ros.evaluation.scores import CategoryScores, Scores, Unit
 from ccl_lgs_ros.protocols import Progress, no_progress
@@ -71,13 +71,15 @@ def fixed_threshold(
     absent: Sequence[str] = (),
     progress: Progress = no_progress,
     owner: NDArray[np.integer] | None = None,
+    weight: NDArray[np.floating] | None = None,
 ) -> Scores:
     """The scores of a subject: each prompt is asked once and its answer is seen from every view.
 
     View consistency needs the true depth of the views; it is scored among those that have it.
 
     Args:
-        owner: [N] the object that each Gaussian of the subject truly lies on; without it there is no AP50.
+        owner: [N] the object that each Gaussian of the subject truly lies on; without it there is no figure over Gaussians.
+        weight: [N] what each Gaussian counts in the second IoU in 3D, as instances.bulk has it.
     """
     prompts = list(dict.fromkeys([c for view in views for c in view.masks] + [item.category for item in objects]))
     deep = [i for i, view in enumerate(views) if view.depth is not None]
@@ -89,7 +91,8 @@ def fixed_threshold(
     categories, total = {}, len(prompts) + len(absent)
     for first in range(0, len(prompts), PROMPTS_AT_ONCE):
         block = prompts[first : first + PROMPTS_AT_ONCE]
-        for done, (prompt, scores) in enumerate(_categories(subject, block, views, objects, deep, pairs, owner)):
+        found = _categories(subject, block, views, objects, deep, pairs, owner, weight)
+        for done, (prompt, scores) in enumerate(found):
             categories[prompt] = scores
             progress("evaluate", first + done + 1, total)
     false_alarms = {}
@@ -107,6 +110,7 @@ def _categories(
     deep: list[int],
     pairs: ViewPairs,
     owner: NDArray[np.integer] | None,
+    weight: NDArray[np.floating] | None,
 ) -> Iterator[tuple[str, CategoryScores]]:
     """The scores of some prompts, which are seen together from each view."""
     answers = [subject.ask(prompt) for prompt in prompts]
@@ -124,6 +128,8 @@ def _categories(
     for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         truths = [item for item in objects if item.category == prompt]
         errors, overlaps = _against_truth(answer, truths)
+        ids = [item.id for item in truths]
+        is_true = None if owner is None or not ids else np.isin(owner, ids)
         yield (
             prompt,
             CategoryScores(
@@ -133,7 +139,11 @@ def _categories(
                 num_objects=len(truths),
                 centroid_errors=errors,
                 box_ious=overlaps,
-                ap50=None if owner is None else ap50(answer.instances, [item.id for item in truths], owner),
+                ap50=None if owner is None else ap50(answer.instances, ids, owner),
+                iou_3d=None if is_true is None else union_iou(answer.instances, is_true),
+                volume_iou_3d=None
+                if is_true is None or weight is None
+                else union_iou(answer.instances, is_true, weight),
                 best_score=answer.best_score,
             ),
         )

@@ -52,6 +52,11 @@ def _summary(figures: Mapping[str, Any], false_alarms: Mapping[str, bool]) -> li
             f"box IoU {_text(figures['box_iou'], '{:.3f}')} (mean); AP50 {_text(figures['ap50'], '{:.2f}')}; "
             f"objects missed: {missed}"
         )
+    if figures["miou_3d"] is not None:
+        lines.append(
+            f"mIoU over Gaussians {_text(figures['miou_3d'], '{:.3f}')}, "
+            f"weighted by volume and opacity {_text(figures['volume_miou_3d'], '{:.3f}')}"
+        )
     if false_alarms:
         alarms = [prompt for prompt, is_answered in false_alarms.items() if is_answered]
         named = f": {', '.join(alarms)}" if alarms else ""

@@ -33,6 +33,8 @@ class CategoryScores:
     box_ious: tuple[float, ...] = ()  # of the matched objects
     best_score: float = 0.0
     ap50: float | None = None  # of the instances on the objects; None where there is no 3D truth
+    iou_3d: float | None = None  # of all instances together with all objects, over Gaussians
+    volume_iou_3d: float | None = None  # the same, each Gaussian weighing its volume times its opacity
 
     @property
     def num_missed(self) -> int:
@@ -49,6 +51,8 @@ class CategoryScores:
             "centroid_error_mean_m": _mean(self.centroid_errors),
             "box_iou": _mean(self.box_ious),
             "ap50": self.ap50,
+            "iou_3d": self.iou_3d,
+            "volume_iou_3d": self.volume_iou_3d,
             "views": len(self.units),
             "instances": self.num_instances,
             "objects": self.num_objects or None,
@@ -91,6 +95,8 @@ class Scores:
             "centroid_error_m": _median([value for scores in all_of for value in scores.centroid_errors]),
             "box_iou": _mean([value for scores in all_of for value in scores.box_ious]),
             "ap50": _mean([scores.ap50 for scores in all_of if scores.ap50 is not None]),
+            "miou_3d": _mean([scores.iou_3d for scores in all_of if scores.iou_3d is not None]),
+            "volume_miou_3d": _mean([s.volume_iou_3d for s in all_of if s.volume_iou_3d is not None]),
             "per_category": {prompt: scores.to_json() for prompt, scores in self.categories.items()},
         }
 
