@@ -136,6 +136,8 @@ def test_evaluate_prints_the_documented_figures(built: Path, room: Path, capsys)
         "box_iou",
         "ap50",
         "per_category",
+        "miou_3d",
+        "volume_miou_3d",
     }
 
 
