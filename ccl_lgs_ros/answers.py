@@ -47,6 +47,7 @@ class Instance:
     surface_point: NDArray[np.float64] | None = None  # [3] metres, world: the nearest that can be seen of it
     surface_normal: NDArray[np.float64] | None = None  # [3] unit, world, towards who can see it
     keyframe_ids: tuple[int, ...] = ()  # that show it best, best first
+    uncertainty: float | None = None  # in [0, 1]: how little its Gaussians' labels are trusted; None = not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ccl_lgs_ros.shapes import check_shapes
 
 FULL_WEIGHT = 255
+NOT_TRUSTED = 255  # the uncertainty of a Gaussian that says nothing that counts
 DECODED_AT_ONCE = 1 << 15  # Gaussians; bounds memory
 
 

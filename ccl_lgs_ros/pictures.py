@@ -40,8 +40,8 @@ def heat(relevancy: NDArray[np.floating], image: Image | None = None) -> Image:
     return ((1 - share) * grey + share * colours + 0.5).astype(np.uint8)
 
 
-def legend(height: int, threshold: float) -> Image:
-    """What the colours of a heat map mean, as a column: 1 on top, 0 below, the threshold marked."""
+def legend(height: int, threshold: float | None = None) -> Image:
+    """What the colours of a heat map mean, as a column: 1 on top, 0 below, the threshold marked if there is one."""
     column = np.full((height, LEGEND_WIDTH, 3), PAPER, np.uint8)
     top, bottom, left, right = TEXT, height - TEXT, 8, 26
     values = np.linspace(1.0, 0.0, bottom - top)[:, None].repeat(right - left, axis=1)
@@ -50,11 +50,13 @@ def legend(height: int, threshold: float) -> Image:
     def row(value: float) -> int:
         return round(top + (1.0 - value) * (bottom - top - 1))
 
-    mark = row(float(np.clip(threshold, 0.0, 1.0)))
     half = line_height(TEXT) // 2
+    mark = None if threshold is None else row(float(np.clip(threshold, 0.0, 1.0)))
     for value in (0.0, 0.5, 1.0):
-        if abs(row(value) - mark) > 3 * half:
+        if mark is None or abs(row(value) - mark) > 3 * half:
             write(column, f"{value:g}", right + 8, row(value) - half, TEXT, FAINT)
+    if mark is None:
+        return column
     cv2.line(column, (left - 4, mark), (right + 5, mark), INK, 2)
     first = int(np.clip(mark - half, 0, height - 4 * half))
     write(column, f"{threshold:.2f}", right + 8, first, TEXT, INK)

@@ -14,12 +14,15 @@ def answer_text(found: Answer) -> str:
     lines = [f'"{asked_text(found)}": {found.message}']
     if found.reading and found.reading.is_doubtful:
         lines.append(found.reading.sentence)
+    is_doubted = any(item.uncertainty is not None for item in found.instances)
     if found.instances:
-        lines.append(f"{'id':>5} {'score':>6}  {'centroid x y z (m)':<24} {'size (m)':<18} {'Gaussians':>9}")
+        heading = f"{'id':>5} {'score':>6}  {'centroid x y z (m)':<24} {'size (m)':<18} {'Gaussians':>9}"
+        lines.append(heading + (f" {'uncertainty':>12}" if is_doubted else ""))
     for item in found.instances:
         centroid = " ".join(f"{x:7.3f}" for x in item.centroid)
         size = " x ".join(f"{x:.2f}" for x in item.box.size)
-        lines.append(f"{item.id:>5} {item.score:>6.2f}  {centroid:<24} {size:<18} {len(item.gaussian_ids):>9}")
+        doubt = "" if item.uncertainty is None else f" {item.uncertainty:>12.2f}"
+        lines.append(f"{item.id:>5} {item.score:>6.2f}  {centroid:<24} {size:<18} {len(item.gaussian_ids):>9}{doubt}")
     return "\n".join(lines)
 
 
@@ -59,6 +62,7 @@ def _instance_json(item: Instance) -> dict[str, Any]:
         "surface_normal": None if item.surface_normal is None else _rounded(item.surface_normal),
         "keyframe_ids": list(item.keyframe_ids),
         "num_gaussians": len(item.gaussian_ids),
+        "uncertainty": None if item.uncertainty is None else round(item.uncertainty, 4),
     }
 
 

@@ -78,6 +78,7 @@ def test_a_query_answers_programs_in_the_documented_form(built: Path, room: Path
             "surface_normal",
             "keyframe_ids",
             "num_gaussians",
+            "uncertainty",
         }
         assert set(item["box"]) == {"center", "size", "quaternion_xyzw"}
         assert np.linalg.norm(item["box"]["quaternion_xyzw"]) == pytest.approx(1.0, abs=1e-3)
@@ -135,9 +136,9 @@ def test_evaluate_prints_the_documented_figures(built: Path, room: Path, capsys)
         "centroid_error_m",
         "box_iou",
         "ap50",
-        "per_category",
         "miou_3d",
         "volume_miou_3d",
+        "per_category",
     }
 
 

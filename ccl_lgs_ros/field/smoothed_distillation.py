@@ -19,7 +19,7 @@ from ccl_lgs_ros.field.smoothing import (
 from ccl_lgs_ros.structures import Gaussians
 
 FIRST_UNCERTAINTY = 0.01
-UNCERTAINTY_RATE = 50.0  # times the learning rate of features; LEGaussians has 0.05 beside 0.001
+UNCERTAINTY_RATE = 0.05  # of Adam, before the sigmoid; as in LEGaussians, whatever the rate of features
 SMOOTHED_EVERY = 10  # steps
 SMOOTHED_AT_ONCE = 1 << 15  # Gaussians; of more, so many are drawn: bounds memory
 
@@ -133,7 +133,7 @@ class SmoothedLearner(FieldLearner):
 
     def _beside(self, learning_rate: float) -> dict[str, tuple[Tensor, float]]:
         first = torch.full((len(self._places),), FIRST_UNCERTAINTY).logit()
-        found = {f"uncertainty.{level}": (first, UNCERTAINTY_RATE * learning_rate) for level in self.levels}
+        found = {f"uncertainty.{level}": (first, UNCERTAINTY_RATE) for level in self.levels}
         for level in self.levels:
             network = new_place_network(self._places.shape[1], self.channels, self._generator)
             found |= {f"place.{level}.{key}": (tensor, learning_rate) for key, tensor in network.items()}

@@ -12,6 +12,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from ccl_lgs_ros.answers import Box, Instance
+from ccl_lgs_ros.languages import NOT_TRUSTED
 from ccl_lgs_ros.query.boxes import is_inside, upright_box
 from ccl_lgs_ros.query.groups import group_points
 from ccl_lgs_ros.query.relevancy import LevelRelevancy, TrackIndex
@@ -158,6 +159,7 @@ def instances_of(
                 box=box,
                 gaussian_ids=torch.from_numpy(found.gaussian[group.member].astype(np.int64)),
                 entry=int(level.entry_of_track[track]),
+                uncertainty=_uncertainty(level, found.gaussian[group.member]),
             )
         )
     return tuple(instances)
@@ -166,6 +168,13 @@ def instances_of(
 def _core(found: Matched, member: NDArray[np.int64]) -> NDArray[np.float32]:
     """The points [k, 3] of a group's members that are no strays."""
     return core_of(found.points[member], found.opacity[member], found.confidence[member]).astype(np.float32)
+
+
+def _uncertainty(level: SemanticLevel, gaussian: NDArray[np.integer]) -> float | None:
+    """The mean over Gaussians [n], in [0, 1]; None where the map has none."""
+    if level.uncertainty is None:
+        return None
+    return float(level.uncertainty[torch.from_numpy(gaussian.astype(np.int64))].float().mean() / NOT_TRUSTED)
 
 
 def _main_track(found: Matched, group: Group) -> int:

@@ -62,6 +62,7 @@ def instance_messages(
                 num_gaussians=len(instance.gaussian_ids),
                 index_offset=offset,
                 entry=int(instance.entry if instance.entry is not None else NONE),
+                uncertainty=[] if instance.uncertainty is None else [instance.uncertainty],
             )
         )
         offset += len(shown.gaussian_ids)

@@ -25,6 +25,7 @@ class PosedCamera:
     stem: str
     camera: Camera
     world_from_camera: NDArray[np.float64]  # [4, 4], optical frame
+    image: Path | None = None  # which may be missing
 
 
 def read_cameras(path: Path | str) -> list[PosedCamera]:
@@ -42,6 +43,7 @@ def read_cameras(path: Path | str) -> list[PosedCamera]:
             stem=stem,
             camera=camera_of(path, {**transforms, **frame}),
             world_from_camera=pose_of(path, frame, convention),
+            image=path.parent / frame["file_path"],
         )
         for stem, frame in frames_of(path, transforms).items()
     ]

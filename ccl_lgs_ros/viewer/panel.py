@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controls of one browser tab."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -9,15 +9,13 @@ from viser import GuiApi
 
 from ccl_lgs_ros.answers import Answer, Instance
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.level_names import AUTO, PART, WHOLE
+from ccl_lgs_ros.level_names import offered, offered_name
 from ccl_lgs_ros.pictures import Image
 from ccl_lgs_ros.showing import asked_text
 from ccl_lgs_ros.viewer.colouring import MODES, PHOTO
 from ccl_lgs_ros.viewer.stage import Visible
 from ccl_lgs_ros.viewer.subject import Question
 
-LEVELS = (AUTO, WHOLE, PART)
-ALSO_CALLED = {"wp": WHOLE, "l": WHOLE, "sp": PART, "m": PART, "s": PART}  # in the options
 MOST_INSTANCES = 50
 FAINT, ALARM = "#888", "#d33"  # colours of texts
 HINT = 'Name a thing that is in the map, for instance "red mug", and press Enter.'
@@ -54,8 +52,9 @@ class Panel:
         self._slot = gui.add_folder(None)
         with gui.add_folder("How"):
             self._colours = gui.add_dropdown("Colours", MODES, initial_value=PHOTO)
+            levels = config.masks.level_names
             self._level = gui.add_dropdown(
-                "Level", LEVELS, initial_value=ALSO_CALLED.get(config.query.level, config.query.level)
+                "Level", offered(levels), initial_value=offered_name(levels, config.query.level)
             )
             self._threshold = gui.add_slider("Threshold", 0.0, 1.0, 0.01, config.query.threshold or 0.5)
             self._most = gui.add_slider(
@@ -89,6 +88,12 @@ class Panel:
             max_instances=self._most.value,
         )
 
+    def offer_levels(self, names: Iterable[str]) -> None:
+        """Offer the levels of a map; what was chosen stays where the map has it."""
+        choices = offered(names)
+        if tuple(self._level.options) != choices:
+            self._level.options = choices
+
     @property
     def colours(self) -> str:
         """How the splats are coloured."""
@@ -96,7 +101,7 @@ class Panel:
 
     @property
     def level(self) -> str:
-        """The level that is asked: auto, whole or part."""
+        """The level that is asked: auto, whole, part, or the name of another one."""
         return self._level.value
 
     @property
@@ -167,9 +172,10 @@ class Panel:
 
 
 def instance_line(place: int, instance: Instance) -> str:
-    """An instance in a line: its number, score and size."""
+    """An instance in a line: its number, score, size and, where the map knows it, uncertainty."""
     size = " x ".join(f"{x:.2f}" for x in instance.box.size)
-    return f"{place}: score {instance.score:.2f}, {size} m"
+    doubt = "" if instance.uncertainty is None else f", uncertainty {instance.uncertainty:.2f}"
+    return f"{place}: score {instance.score:.2f}, {size} m{doubt}"
 
 
 def _paragraph(text: str, colour: str, is_bold: bool = False) -> str:
