@@ -78,7 +78,7 @@ def fixed_threshold(
     View consistency needs the true depth of the views; it is scored among those that have it.
 
     Args:
-        owner: [N] the object that each Gaussian of the subject truly lies on; without it there is no figure over Gaussians.
+        owner: [N] the object that each Gaussian of the subject truly lies on; without it, none over Gaussians.
         weight: [N] what each Gaussian counts in the second IoU in 3D, as instances.bulk has it.
     """
     prompts = list(dict.fromkeys([c for view in views for c in view.masks] + [item.category for item in objects]))
