@@ -37,7 +37,7 @@ def uncertainty_view(
     camera: Camera,
     world_from_camera: NDArray[np.float64],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The mean uncertainty [H, W] in [0, 1] of what each pixel shows, and where anything with a label is shown [H, W]."""
+    """The mean uncertainty [H, W] in [0, 1] of what each pixel shows, and where anything labelled is shown [H, W]."""
     found, gaussians = semantic_map.levels[level], semantic_map.gaussians
     assert found.uncertainty is not None
     is_labelled = (found.track_of_gaussian != NONE).to(gaussians.means)
