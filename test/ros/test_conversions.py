@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Between messages and our nouns: axes, quaternions, pixel centres, bytes."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -198,6 +199,12 @@ def test_each_instance_finds_its_gaussians_in_the_list() -> None:
         rows = indices[message.index_offset : message.index_offset + message.num_gaussians]
         assert rows.tolist() == one.gaussian_ids.tolist()
     assert gaussian_indices([]).tolist() == []
+
+
+def test_the_uncertainty_is_told_where_it_is_known() -> None:
+    unknown = instance(0, [0], (0, 0, 1))
+    messages = instance_messages([unknown, dataclasses.replace(unknown, uncertainty=0.25)], np.eye(4))
+    assert [list(message.uncertainty) for message in messages] == [[], [0.25]]
 
 
 def test_an_answer_in_another_frame_is_carried_there_as_a_whole() -> None:
