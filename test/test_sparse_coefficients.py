@@ -230,3 +230,10 @@ def test_a_level_without_a_codebook_says_nothing() -> None:
     lifting = lift({"sp": empty, "wp": labels_by_side()}, views=Blank())
     assert (lifting.label_of_gaussian["sp"] == NONE).all() and "sp" not in lifting.languages
     assert (lifting.label_of_gaussian["wp"] != NONE).any()
+
+
+def test_no_codebook_at_any_level_says_nothing() -> None:
+    none = torch.zeros(0, dtype=torch.int64)
+    empty = dataclasses.replace(labels_by_side(), track_of_label=none, code_of_label=none, codebook=Codebook.empty(4))
+    lifting = lift({"wp": empty})
+    assert (lifting.label_of_gaussian["wp"] == NONE).all() and not lifting.languages

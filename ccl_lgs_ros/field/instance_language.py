@@ -64,7 +64,7 @@ def instance_language(
 ) -> InstanceLanguage:
     """The language of each instance: in every view that of the mask which fits it best, weighed by how well.
 
-    How well a mask fits is its overlap with the instance (IoU), times one minus the distance (L1, a mean over channels)
+    How well a mask fits is its overlap with the instance (IoU), times one minus the distance (L1)
     of the instance's feature to what the mask shows of the features of all instances. A pixel is as much of the
     instance as its alpha, so that faint instances need no threshold of their own.
 
@@ -112,7 +112,7 @@ def scores(
     is_covered = drawn.alpha.cpu().flatten()[is_masked] > MIN_ALPHA
     pixels = drawn.features.cpu().flatten(0, 1)[is_masked]
     pseudo = mask_means(pixels[is_covered], mask[is_covered], len(rows))
-    nearness = 1.0 - torch.cdist(instances.features.cpu(), pseudo, p=1) / pseudo.shape[1]
+    nearness = 1.0 - torch.cdist(instances.features.cpu(), pseudo, p=1)
     score = torch.zeros(len(instances), len(rows))
     owner = instances.of_gaussian
     for i, place, alpha in silhouettes(gaussians, owner, len(instances), view, rasterizer) if len(rows) else ():

@@ -68,7 +68,7 @@ class SparseLearner:
         start |= {f"entries.{name}": (entries[name], ENTRY_SHARE * learning_rate) for name in self._levels}
         self._parameters = {name: tensor.to(device, copy=True).requires_grad_() for name, (tensor, _) in start.items()}
         groups = [{"params": [self._parameters[name]], "lr": rate} for name, (_, rate) in start.items()]
-        self._adam = torch.optim.Adam(groups, lr=learning_rate, betas=BETAS)
+        self._adam = torch.optim.Adam(groups, lr=learning_rate, betas=BETAS) if groups else None
 
     def entries(self, level: str) -> Tensor:
         """The codebook [K, D] of a level, unit rows."""
@@ -80,6 +80,7 @@ class SparseLearner:
 
     def step(self, view: LabelledView, rasterizer: Rasterizer) -> Score:
         """Learn from a view, whose pixels should look like their segments."""
+        assert self._adam is not None
         self._adam.zero_grad(set_to_none=True)
         carried = [self._carried(name) for name in self._levels]
         camera, pose = view.keyframe.camera, view.pose
@@ -108,7 +109,7 @@ class SparseLearner:
         kept = {"random": self._generator.get_state()}
         for name, parameter in self._parameters.items():
             kept[f"value.{name}"] = parameter.detach().clone()
-            state = self._adam.state[parameter]
+            state = self._adam.state[parameter] if self._adam is not None else {}
             kept.update({f"{key}.{name}": state[key].clone() for key in ADAM_STATE if key in state})
         return kept
 
@@ -118,7 +119,7 @@ class SparseLearner:
         for name, parameter in self._parameters.items():
             with torch.no_grad():
                 parameter.copy_(kept[f"value.{name}"])
-            if f"step.{name}" in kept:
+            if self._adam is not None and f"step.{name}" in kept:
                 moments = {key: kept[f"{key}.{name}"].to(parameter) for key in ("exp_avg", "exp_avg_sq")}
                 self._adam.state[parameter] = {"step": kept[f"step.{name}"].clone(), **moments}
 
