@@ -235,5 +235,5 @@ def test_a_level_without_a_codebook_says_nothing() -> None:
 def test_no_codebook_at_any_level_says_nothing() -> None:
     none = torch.zeros(0, dtype=torch.int64)
     empty = dataclasses.replace(labels_by_side(), track_of_label=none, code_of_label=none, codebook=Codebook.empty(4))
-    lifting = lift({"wp": empty})
+    lifting = lift({"wp": empty}, views=Views(count=0))
     assert (lifting.label_of_gaussian["wp"] == NONE).all() and not lifting.languages
