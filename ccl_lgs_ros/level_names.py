@@ -29,6 +29,19 @@ def finest(names: Iterable[str]) -> str:
     return next(reversed(coarse_first(names)), "")
 
 
+def offered(names: Iterable[str]) -> tuple[str, ...]:
+    """What a person may choose of these levels: the coarsest and the finest as "whole" and "part", others by name."""
+    return (AUTO, WHOLE, *coarse_first(names)[1:-1], PART)
+
+
+def offered_name(names: Iterable[str], wanted: str) -> str:
+    """The name under which a wanted level is offered; "auto" where it is not."""
+    known = tuple(names)
+    ends = {coarsest(known): WHOLE, finest(known): PART}
+    name = ends.get(wanted, wanted)
+    return name if name in offered(known) else AUTO
+
+
 def named_level(names: Iterable[str], wanted: str) -> str:
     """What is meant by "whole" and "part" among some levels; any other name as it is."""
     known = tuple(names)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ccl_lgs_ros.code_map import code_map
+from ccl_lgs_ros.level_names import coarse_first
 from ccl_lgs_ros.report.head import LEVEL_NAMES
 from ccl_lgs_ros.report.pictures_inside import inside
 from ccl_lgs_ros.report.subject import Subject
@@ -18,7 +19,7 @@ def section(subject: Subject) -> dict[str, Any]:
     """Three keyframes that show many things, each as photo and as code map of every level."""
     if not subject.num_shown:
         return {"missing": "The map holds no keyframes, so there is no view to show codes from."}
-    names = [name for name in sorted(subject.map.levels, reverse=True) if subject.map.levels[name].num_tracks]
+    names = [name for name in coarse_first(subject.map.levels) if subject.map.levels[name].num_tracks]
     if not names:
         return {"missing": "No Gaussian of the map carries a code yet."}
     rows = []

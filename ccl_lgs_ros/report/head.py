@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ccl_lgs_ros.level_names import coarse_first
 from ccl_lgs_ros.report.subject import Subject
 from ccl_lgs_ros.storage.snapshot import published_at
 
@@ -73,7 +74,7 @@ def _figures(subject: Subject) -> list[Figure]:
         Figure(f"{len(subject.keyframes):,}", "keyframes", _refined_note(subject)),
         Figure(f"{len(semantic_map.gaussians):,}", "Gaussians"),
     ]
-    for name in sorted(semantic_map.levels, reverse=True):
+    for name in coarse_first(semantic_map.levels):
         level = semantic_map.levels[name]
         note = f"{_live_entries(info, name, len(level.codebook)):,} entries in use"
         found.append(Figure(f"{level.num_tracks:,}", f"tracks, {name}", note))

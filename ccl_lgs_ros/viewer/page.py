@@ -59,6 +59,7 @@ class Page:
                 self._stage.clear_answer()
             elif is_new:
                 self._found = None
+                self._panel.offer_levels(subject.semantic_map.levels)
                 self._stage.show_splats(subject.splats, self._colors(subject))
                 self._stage.show_floor(subject.splats, up_of(subject), self._panel.visible.floor)
             if keyframes != self._keyframes:
