@@ -27,6 +27,9 @@ from ccl_lgs_ros.structures import NONE, Gaussians
 
 SMOOTHING_WEIGHT = 0.1  # of L_s beside L_c, as in the code of OpenGaussian
 SOFTENING = 0.01  # of L_c: else the first steps, when all means are alike, outweigh all later ones in Adam
+START_SPREAD = (
+    0.1  # of features around a common start: what hardly any view shows stays between things, and is no noise
+)
 CLUSTERED_EVERY = 50  # steps after which Gaussians may change their cluster, as in the code of OpenGaussian
 
 
@@ -70,15 +73,19 @@ class InstanceLearner:
         self._gaussians, self._seen = gaussians.detached(), torch.nonzero(is_seen)[:, 0]
         self._place = places(self._gaussians.means)[self._seen]
         self._channels, self._schedule, self._clusters, self._generator = channels, schedule, clusters, generator
-        self._learnt = {
-            name: torch.randn(len(gaussians), channels, generator=generator).to(gaussians.means.device).requires_grad_()
-            for name in levels
-        }
+        self._learnt = {name: self._started(len(gaussians)).to(gaussians.means.device) for name in levels}
+        for values in self._learnt.values():
+            values.requires_grad_()
         self._adam = torch.optim.Adam(list(self._learnt.values()), lr=learning_rate, betas=BETAS)
         self._pseudo: dict[str, Tensor] = {}  # the features as they were learnt
         self._coarse: dict[str, Clusters] = {}
         self._fine: dict[str, Clusters] = {}
         self._step = 0
+
+    def _started(self, count: int) -> Tensor:
+        """Features [N, C] before anything is learnt."""
+        middle = torch.randn(1, self._channels, generator=self._generator)
+        return middle + START_SPREAD * torch.randn(count, self._channels, generator=self._generator)
 
     def features(self, level: str) -> Tensor:
         """The features [N, C] as they are drawn, in the unit cube."""
