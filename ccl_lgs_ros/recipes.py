@@ -43,7 +43,7 @@ RECIPES: tuple[Recipe, ...] = (
         source="LangSplat (Qin et al., CVPR 2024)",
         gives="Three levels of masks and a field of three numbers per Gaussian and level, in which any prompt can be "
         "asked of any pixel.",
-        differs="1000 steps for all levels at once, not 30 000 for each. Answers in 3D come from decoded views that "
+        differs="300 steps for all levels at once, not 30 000 for each. Answers in 3D come from decoded views that "
         "vote on the Gaussians, which the publication does not have.",
     ),
     Recipe(
@@ -51,15 +51,16 @@ RECIPES: tuple[Recipe, ...] = (
         source="LangSplatV2 (Li et al., NeurIPS 2025)",
         gives="Language vectors of full length in every view without a decoder: four entries of a learnt codebook on "
         "each Gaussian.",
-        differs="400 steps from coefficients that begin as votes, not 10 000 from a random start; a sample of the "
-        "pixels in each.",
+        differs="400 steps from coefficients that begin as votes, where the published training takes tens of thousands "
+        "from even ones; a sample of the pixels in each.",
     ),
     Recipe(
         name="dr_splat",
         source="Dr. Splat (Jun-Seong et al., CVPR 2025)",
         gives="A vector on every Gaussian without training a scene, as a product code of bytes that does not grow with "
         "what a map holds.",
-        differs="The product code is fitted to vectors that are at hand, not to a large collection of images.",
+        differs="The product code is fitted to the map's own segments, or to vectors of your own by a script, not to a "
+        "large collection of images.",
     ),
     Recipe(
         name="gaussian_grouping",
@@ -89,8 +90,8 @@ RECIPES: tuple[Recipe, ...] = (
         source="LEGaussians (Shi et al., CVPR 2024)",
         gives="A learnt uncertainty on every Gaussian, which answers and pictures show, beside quantised features that "
         "a network of place smooths.",
-        differs="Vectors of segments in place of dense features of CLIP and DINO; 2000 steps on a finished map, not "
-        "30 000 together with it.",
+        differs="Vectors of segments in place of dense features of CLIP and DINO; 600 steps on a finished map, not "
+        "30 000 together with it, and one code per track.",
     ),
 )
 ENTRIES: Mapping[str, Recipe] = {entry.name: entry for entry in RECIPES}
