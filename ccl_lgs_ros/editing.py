@@ -26,14 +26,16 @@ DIRECTIONS = 64  # that harmonics are read in to be turned: four times what they
 
 
 def with_strays(semantic_map: SemanticMap, thing: Instance) -> Instance:
-    """The thing with what is in its box or next to it and belongs to nothing: its rim, of which views disagree.
+    """The thing with what is in its box or next to it and belongs to nothing, or to its track, and was no part of it.
 
-    It stays behind as a ghost otherwise. Gaussian Grouping takes what is in the convex hull, of other things too.
+    That is its rim, of which views disagree, and specks of it; they stay behind as a ghost otherwise. Gaussian Grouping
+    takes what is in the convex hull, of other things too.
     """
-    level = semantic_map.levels[thing.level]
-    nobodys = torch.nonzero(level.track_of_gaussian == NONE)[:, 0]
-    points = semantic_map.gaussians.means[nobodys].numpy(force=True).astype(np.float64)
-    strays = nobodys[torch.from_numpy(is_inside(thing.box, points, RIM))]
+    track = semantic_map.levels[thing.level].track_of_gaussian.cpu()
+    may_be = (track == NONE) | torch.isin(track, track[thing.gaussian_ids.cpu()].unique())
+    candidates = torch.nonzero(may_be)[:, 0]
+    points = semantic_map.gaussians.means[candidates].numpy(force=True).astype(np.float64)
+    strays = candidates[torch.from_numpy(is_inside(thing.box, points, RIM))]
     return replace(thing, gaussian_ids=torch.cat([thing.gaussian_ids, strays]).unique())
 
 

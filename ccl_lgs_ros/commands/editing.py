@@ -141,21 +141,20 @@ def _things(
 ) -> "tuple[Instance, ...]":
     """What is to be edited; where that is nothing, why is printed."""
     from ccl_lgs_ros.asking import query_map
-    from ccl_lgs_ros.query.pointing import REACH, thing_at, thing_of_id
+    from ccl_lgs_ros.clicking import thing_at
+    from ccl_lgs_ros.query.by_id import thing_of_id
 
-    if arguments.prompt is not None:
-        found = query_map(semantic_map, arguments.prompt, config, views=views)
+    if arguments.id is None:
+        if arguments.prompt is not None:
+            found = query_map(semantic_map, arguments.prompt, config, views=views)
+        else:
+            found = thing_at(semantic_map, np.array(arguments.at), config, views=views)
         if not found.instances:
             print(found.message)
         return found.instances
-    level = named_level(semantic_map.levels, config.query.level)
-    if arguments.id is not None:
-        thing, why = thing_of_id(semantic_map, arguments.id, level), f"no thing has the id {arguments.id}"
-    else:
-        thing = thing_at(semantic_map, np.array(arguments.at), level)
-        why = f"nothing that has a name is within {REACH} m of {arguments.at}"
+    thing = thing_of_id(semantic_map, arguments.id, named_level(semantic_map.levels, config.query.level))
     if thing is None:
-        print(f"nothing found: {why}")
+        print(f"nothing found: no thing has the id {arguments.id}")
     return () if thing is None else (thing,)
 
 

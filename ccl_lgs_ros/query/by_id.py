@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Things that are pointed at, by id or by place, instead of named."""
+"""The thing of an id that an answer told, instead of a name."""
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from ccl_lgs_ros.answers import Instance
 from ccl_lgs_ros.level_names import AUTO, coarse_first
 from ccl_lgs_ros.query.boxes import upright_box
 from ccl_lgs_ros.query.instances import OF_ONE_TRACK
-from ccl_lgs_ros.structures import NONE, SemanticMap
-
-REACH = 0.25  # metres around a point in which something must be
+from ccl_lgs_ros.structures import SemanticMap
 
 
 def thing_of_id(semantic_map: SemanticMap, number: int, level: str = AUTO) -> Instance | None:
@@ -24,22 +20,6 @@ def thing_of_id(semantic_map: SemanticMap, number: int, level: str = AUTO) -> In
         tracks = torch.nonzero(semantic_map.levels[name].ids == number % OF_ONE_TRACK)[:, 0]
         if len(tracks) and (found := thing_of_track(semantic_map, name, int(tracks[0]))) is not None:
             return found
-    return None
-
-
-def thing_at(semantic_map: SemanticMap, point: NDArray[np.floating], level: str = AUTO) -> Instance | None:
-    """The thing of the nearest Gaussian that belongs to one, at the coarsest level; None where none is in reach.
-
-    Args:
-        point: [3] metres, world.
-    """
-    for name in _levels(semantic_map, level):
-        track = semantic_map.levels[name].track_of_gaussian
-        members = torch.nonzero(track != NONE)[:, 0]
-        if len(members):
-            distance, nearest = KDTree(semantic_map.gaussians.means[members].numpy(force=True)).query(point)
-            if distance <= REACH:
-                return thing_of_track(semantic_map, name, int(track[members[int(nearest)]]))
     return None
 
 
