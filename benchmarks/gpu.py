@@ -71,7 +71,8 @@ class OneView:
         return 1
 
     def __getitem__(self, index: int, /) -> LabelledView:
-        return LabelledView(keyframe=self.keyframe, labels=dict.fromkeys(LEVELS, self.labels))
+        maps = dict.fromkeys(LEVELS, self.labels)
+        return LabelledView(keyframe=self.keyframe, rows=maps, labels=maps)
 
 
 def synchronized(work: Callable[[], object], device: torch.device) -> Callable[[], None]:

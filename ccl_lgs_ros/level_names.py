@@ -43,6 +43,9 @@ def offered_name(names: Iterable[str], wanted: str) -> str:
 
 
 def named_level(names: Iterable[str], wanted: str) -> str:
-    """What is meant by "whole" and "part" among some levels; any other name as it is."""
-    known = tuple(names)
-    return {WHOLE: coarsest(known), PART: finest(known)}.get(wanted, wanted) if known else wanted
+    """What is meant by "whole" and "part" among some levels; any other name as it is. One level has no parts."""
+    known = coarse_first(names)
+    meant = {WHOLE: coarsest(known)} if known else {}
+    if len(known) > 1:
+        meant[PART] = finest(known)
+    return meant.get(wanted, wanted)

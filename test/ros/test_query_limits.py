@@ -181,7 +181,7 @@ def test_a_map_of_one_level_has_no_other(tmp_path: Path) -> None:
     reader = MapReader(map_at(tmp_path / "map", one).path, MapConfig())
     reader.open()
     assert reply_to(reader, SemanticQuery.Request(prompt="red", level="whole")).answer.instances
-    with pytest.raises(CclLgsError, match="no level 'sp'; it has: wp") as refused:
+    with pytest.raises(CclLgsError, match="no level 'part'; it has: wp") as refused:
         reply_to(reader, SemanticQuery.Request(prompt="red", level="part"))
     assert error_code(refused.value) == CODES.BAD_REQUEST
 
