@@ -76,8 +76,8 @@ def relevancy_views(
         relevancy = [level_relevancy(level, encoder, prompt) for prompt in prompts]
         floors = [float(found.of_track.min()) if len(found.of_track) else 0.0 for found in relevancy]
         above = (
-            (relevancy_at(level, encoder, prompt) - floor).clamp_min(0.0)
-            for prompt, floor in zip(prompts, floors, strict=True)
+            (found_at.on_gaussians(level) - floor).clamp_min(0.0)
+            for found_at, floor in zip(relevancy, floors, strict=True)
         )
         _, images = _shares(semantic_map, above, rasterizer, camera, world_from_camera)
         found[name] = torch.stack(

@@ -63,6 +63,12 @@ class LevelRelevancy:
         """That of a level whose Gaussians are what their tracks are, from the relevancy [K] of its entries."""
         return LevelRelevancy(of_track=relevancy_of_tracks(level, relevancy_of_entry).numpy())
 
+    def on_gaussians(self, level: SemanticLevel) -> Tensor:
+        """The relevancy [N] of each Gaussian: its own, or that of its track; 0 where it has none."""
+        if self.of_gaussian is not None:
+            return torch.from_numpy(self.of_gaussian)
+        return torch.from_numpy(_gathered(self.of_track, level.track_of_gaussian))
+
 
 def level_relevancy(level: SemanticLevel, encoder: Encoder, prompt: Prompt) -> LevelRelevancy:
     """The relevancy of what a level has: that of its tracks, by their entries, or by what their Gaussians say.
