@@ -5,8 +5,8 @@ Synthetic rooms, perceived with the errors of real models (docs/noise_model.md, 
 real cameras, perceived by the builtin parts. Images are mapped at a width of 160 pixels, few of them, and training is
 cut to a few hundred steps, so that two cores manage it (how long it takes is not measured yet): what a recipe needs
 more of is not seen here. The Gaussians of a place are made once. Everything goes to benchmarks/results/recipes.json,
-after each place, and the tables into docs/recipes.md; with --quick, or with some recipes or places alone, to recipes_partial.json alone.
-DATA is a folder with `models`, tables of CLIP's text vectors, and `bags`.
+after each place, and the tables into docs/recipes.md; with --quick, or with some recipes or places alone, to
+recipes_partial.json alone. DATA is a folder with `models`, tables of CLIP's text vectors, and `bags`.
 """
 
 import argparse
