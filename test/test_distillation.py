@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy, normalize
 from ccl_lgs_ros.errors import Cancelled
 from ccl_lgs_ros.field.decoder import decoded_codes, logits, most_likely, new_decoder
 from ccl_lgs_ros.field.distillation import DistillationLifter
-from ccl_lgs_ros.field.learning import HELD_OUT_STRIDE, FieldLearner
+from ccl_lgs_ros.field.learning import FieldLearner
+from ccl_lgs_ros.field.pixels import HELD_OUT_STRIDE
 from ccl_lgs_ros.labelling import Lifting
 from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.protocols import NoCheckpoint, no_progress

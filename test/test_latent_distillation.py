@@ -26,7 +26,7 @@ from ccl_lgs_ros.field.autoencoder import (
 from ccl_lgs_ros.field.decoder import new_decoder
 from ccl_lgs_ros.field.latent_distillation import LatentDistillationLifter
 from ccl_lgs_ros.field.latent_learning import LatentLearner
-from ccl_lgs_ros.field.learning import HELD_OUT_STRIDE
+from ccl_lgs_ros.field.pixels import HELD_OUT_STRIDE
 from ccl_lgs_ros.field_view import code_view, field_relevancies, field_view
 from ccl_lgs_ros.labelling import LevelLabels, Lifting, SegmentTable
 from ccl_lgs_ros.protocols import Encoder, NoCheckpoint, no_progress
@@ -195,8 +195,7 @@ def test_the_loss_is_the_mean_distance_of_blend_and_latent_over_covered_pixels_o
     is_held_out = torch.zeros(CAMERA.height, CAMERA.width, dtype=torch.bool)
     is_held_out[::HELD_OUT_STRIDE, ::HELD_OUT_STRIDE] = True
     usable = (rows != NONE) & (drawn.alpha > 0.5)
-    weights = {name.removeprefix("value."): tensor for name, tensor in learning.tensors().items()}
-    latents = encoded(weights, LABELS["s"].table.features)
+    latents = encoded(learning.autoencoder, LABELS["s"].table.features)
     blend = drawn.features / drawn.alpha[..., None].clamp_min(1e-9)
     off = (blend - latents[rows.clamp_min(0).long()]).abs().mean(dim=2)
     nothing = torch.full_like(rows, NONE)

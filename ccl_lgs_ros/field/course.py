@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ccl_lgs_ros.errors import Cancelled
-from ccl_lgs_ros.field.learning import Score
+from ccl_lgs_ros.field.trained import Score
 from ccl_lgs_ros.labelling import LabelledView, LabelledViews
 from ccl_lgs_ros.protocols import Checkpoint, Progress
 

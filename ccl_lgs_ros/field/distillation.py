@@ -9,8 +9,9 @@ from torch import Tensor
 from ccl_lgs_ros.field.course import Course, follow
 from ccl_lgs_ros.field.decoded_votes import decoded_votes, found_by_codes
 from ccl_lgs_ros.field.decoder import decoded_codes, most_likely
-from ccl_lgs_ros.field.learning import FieldLearner, Score
+from ccl_lgs_ros.field.learning import FieldLearner
 from ccl_lgs_ros.field.registration import FULL_CONFIDENCE, RegistrationLifter
+from ccl_lgs_ros.field.trained import Score
 from ccl_lgs_ros.labelling import LabelledView, LabelledViews, LevelLabels, Lifting, painted
 from ccl_lgs_ros.languages import NOT_TRUSTED
 from ccl_lgs_ros.protocols import Checkpoint, Progress, Rasterizer

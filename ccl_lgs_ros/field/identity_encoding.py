@@ -10,8 +10,8 @@ from ccl_lgs_ros.field.coded import labels_of_codes
 from ccl_lgs_ros.field.course import Course, follow
 from ccl_lgs_ros.field.decoder import DECODED_AT_ONCE, MIN_ALPHA
 from ccl_lgs_ros.field.identity_learning import IdentityLearner
-from ccl_lgs_ros.field.learning import Score
 from ccl_lgs_ros.field.registration import FULL_CONFIDENCE, RegistrationLifter
+from ccl_lgs_ros.field.trained import Score
 from ccl_lgs_ros.labelling import LabelledView, LabelledViews, LevelLabels, Lifting, painted
 from ccl_lgs_ros.protocols import Checkpoint, Progress, Rasterizer
 from ccl_lgs_ros.structures import NONE, Gaussians, VoteTable

@@ -7,18 +7,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ccl_lgs_ros.field.decoder import MIN_ALPHA
 from ccl_lgs_ros.field.identity_losses import identity_loss, nearest_neighbours, neighbour_divergence
-from ccl_lgs_ros.field.learning import BETAS, FIRST_LENGTH, HELD_OUT_STRIDE, SCORED_SHARE, Score
+from ccl_lgs_ros.field.learning import FIRST_LENGTH
+from ccl_lgs_ros.field.pixels import drawn_pixels
+from ccl_lgs_ros.field.trained import Score, Trained
 from ccl_lgs_ros.labelling import LabelledView
 from ccl_lgs_ros.protocols import Rasterizer
-from ccl_lgs_ros.structures import NONE, Gaussians
+from ccl_lgs_ros.structures import Gaussians
 
 CLASSIFIER_RATE = 0.2  # of the learning rate of identities; 5e-4 and 2.5e-3 in Gaussian Grouping
 NEIGHBOURS_EVERY = 5  # steps, as in Gaussian Grouping
 
 
-class IdentityLearner:
+class IdentityLearner(Trained):
     """Holds the identities of all levels and a linear classifier for each.
 
     Args:
@@ -46,12 +47,11 @@ class IdentityLearner:
         neighbour_sample: int,
         generator: torch.Generator,
     ) -> None:
-        self._gaussians, self._generator, self._batch_px = gaussians.detached(), generator, batch_px
+        self._gaussians, self._batch_px = gaussians.detached(), batch_px
         self._weight, self._sample, self._channels = neighbour_weight, neighbour_sample, channels
         self._levels, device = tuple(num_classes), gaussians.means.device
         is_regularised = bool(num_classes) and neighbour_weight > 0 and neighbour_sample > 0
         self._neighbours = nearest_neighbours(gaussians.means, neighbours if is_regularised else 0).to(device)
-        self._steps = torch.zeros((), dtype=torch.int64)
         start: dict[str, tuple[Tensor, float]] = {}
         for level, classes in num_classes.items():
             identity = FIRST_LENGTH * torch.randn(len(gaussians), channels, generator=generator)
@@ -59,37 +59,28 @@ class IdentityLearner:
             start[f"identity.{level}"] = identity, learning_rate
             start[f"weight.{level}"] = weight, CLASSIFIER_RATE * learning_rate
             start[f"bias.{level}"] = torch.zeros(classes), CLASSIFIER_RATE * learning_rate
-        self._parameters = {name: tensor.to(device).requires_grad_() for name, (tensor, _) in start.items()}
-        groups = [{"params": [self._parameters[name]], "lr": rate} for name, (_, rate) in start.items()]
-        self._adam = torch.optim.Adam(groups, betas=BETAS) if groups else None
+        super().__init__(start, device, generator)
 
     def step(self, view: LabelledView, classes: Mapping[str, Tensor], rasterizer: Rasterizer) -> Score:
         """Learn from a view whose pixels should have these classes [H, W] by level, -1 none."""
-        assert self._adam is not None
-        self._adam.zero_grad(set_to_none=True)
-        self._steps += 1
+        self.steps["identities"] += 1
         blended, alpha = self.blended(view, rasterizer)
         losses, correct, total = [], 0, 0
         for level, rows in blended.items():
             target = classes[level].flatten().to(alpha.device, torch.int64)
-            learnt, scored = self._pixels(classes[level].to(alpha.device), alpha)
+            learnt, scored = drawn_pixels(classes[level], alpha, self._batch_px, self.generator)
             if len(learnt):
                 losses.append(identity_loss(self.evidence(level, rows.index_select(0, learnt)), target[learnt]))
             with torch.no_grad():
                 correct += int((self.evidence(level, rows[scored]).argmax(dim=1) == target[scored]).sum())
             total += len(scored)
-        if losses and int(self._steps) % NEIGHBOURS_EVERY == 0 and self._neighbours.numel():
+        if losses and self.steps["identities"] % NEIGHBOURS_EVERY == 0 and self._neighbours.numel():
             losses += [self._weight * self._divergence(level) for level in self._levels]
-        if not losses:
-            return Score(loss=0.0, correct=correct, total=total)
-        loss = torch.stack(losses).sum()
-        loss.backward()
-        self._adam.step()
-        return Score(loss=float(loss.detach()), correct=correct, total=total)
+        return Score(loss=self.descend(losses), correct=correct, total=total)
 
     def blended(self, view: LabelledView, rasterizer: Rasterizer) -> tuple[dict[str, Tensor], Tensor]:
         """The identities of all levels blended into a view [H * W, C], and its alpha [H, W] without gradients."""
-        identities = torch.cat([self._parameters[f"identity.{level}"] for level in self._levels], dim=1)
+        identities = torch.cat([self.now[f"identity.{level}"] for level in self._levels], dim=1)
         drawn = rasterizer.render(self._gaussians, view.keyframe.camera, view.pose, identities)
         of_level = drawn.features.flatten(0, 1).split(self._channels, dim=1)
         return dict(zip(self._levels, of_level, strict=True)), drawn.alpha.detach()
@@ -97,49 +88,15 @@ class IdentityLearner:
     def evidence(self, level: str, identities: Tensor) -> Tensor:
         """The evidence [B, K] for each class in identities [B, C]. It is linear: what a blend is evidence for is what
         its parts are, each by its weight, so that a Gaussian can be asked alone."""
-        return linear(identities, self._parameters[f"weight.{level}"], self._parameters[f"bias.{level}"])
+        return linear(identities, self.now[f"weight.{level}"], self.now[f"bias.{level}"])
 
     def identities(self, level: str) -> Tensor:
         """What was learnt [N, C], without gradient history."""
-        return self._parameters[f"identity.{level}"].detach()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that a later learner needs to go on from here."""
-        kept = {"random": self._generator.get_state(), "steps": self._steps.clone()}
-        for name, parameter in self._parameters.items():
-            kept[f"value.{name}"] = parameter.detach().clone()
-            state = self._adam.state[parameter] if self._adam is not None else {}
-            kept.update({f"{key}.{name}": value.clone() for key, value in state.items()})
-        return kept
-
-    def restore(self, kept: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
-        self._generator.set_state(kept["random"])
-        self._steps = kept["steps"].clone()
-        for name, parameter in self._parameters.items():
-            with torch.no_grad():
-                parameter.copy_(kept[f"value.{name}"])
-            if self._adam is not None and f"step.{name}" in kept:
-                moments = {key: kept[f"{key}.{name}"].to(parameter) for key in ("exp_avg", "exp_avg_sq")}
-                self._adam.state[parameter] = {"step": kept[f"step.{name}"].clone(), **moments}
+        return self.now[f"identity.{level}"].detach()
 
     def _divergence(self, level: str) -> Tensor:
         """That of a sample of the Gaussians from their neighbours."""
-        identities, count = self._parameters[f"identity.{level}"], min(self._sample, len(self._neighbours))
-        chosen = torch.randperm(len(self._neighbours), generator=self._generator)[:count].to(identities.device)
+        identities, count = self.now[f"identity.{level}"], min(self._sample, len(self._neighbours))
+        chosen = torch.randperm(len(self._neighbours), generator=self.generator)[:count].to(identities.device)
         around = self.evidence(level, identities[self._neighbours[chosen]])
         return neighbour_divergence(self.evidence(level, identities[chosen]), around)
-
-    def _pixels(self, classes: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """Flat indices of pixels to learn from and of others to be scored on: covered, with a class, drawn anew."""
-        is_usable = (classes != NONE) & (alpha > MIN_ALPHA)
-        is_held_out = torch.zeros_like(is_usable)
-        is_held_out[::HELD_OUT_STRIDE, ::HELD_OUT_STRIDE] = True
-        learnt = torch.nonzero((is_usable & ~is_held_out).flatten())[:, 0]
-        scored = torch.nonzero((is_usable & is_held_out).flatten())[:, 0]
-        return self._drawn(learnt, self._batch_px), self._drawn(scored, -(-self._batch_px // SCORED_SHARE))
-
-    def _drawn(self, pixels: Tensor, count: int) -> Tensor:
-        if count == 0 or len(pixels) <= count:
-            return pixels
-        return pixels[torch.randint(len(pixels), (count,), generator=self._generator).to(pixels.device)]

@@ -119,7 +119,7 @@ class LatentDistillationLifter:
             progress=progress,
         )
         return {
-            "autoencoder_steps": learner.autoencoder_steps,
+            "autoencoder_steps": learner.steps["autoencoder"],
             "autoencoder_cosine": learner.cosine(),
             "distill_steps": course.step,
             "distill_loss": course.loss,
@@ -136,14 +136,14 @@ class LatentDistillationLifter:
         kept = checkpoint.load() if self.checkpoint_every else {}
         if kept:
             learner.restore(kept)
-        if learner.autoencoder_steps >= self.latent_iterations:
+        if learner.steps["autoencoder"] >= self.latent_iterations:
             return
-        while learner.autoencoder_steps < self.latent_iterations:
+        while learner.steps["autoencoder"] < self.latent_iterations:
             loss = learner.autoencoder_step()
-            if self.checkpoint_every and learner.autoencoder_steps % self.checkpoint_every == 0:
+            if self.checkpoint_every and learner.steps["autoencoder"] % self.checkpoint_every == 0:
                 save()
             try:
-                progress("autoencoder", learner.autoencoder_steps, self.latent_iterations, loss=loss)
+                progress("autoencoder", learner.steps["autoencoder"], self.latent_iterations, loss=loss)
             except Cancelled:
                 save()
                 raise

@@ -15,18 +15,18 @@ from ccl_lgs_ros.field.autoencoder import (
     new_autoencoder,
     reconstruction_loss,
 )
-from ccl_lgs_ros.field.decoder import MIN_ALPHA
-from ccl_lgs_ros.field.learning import FIRST_LENGTH, HELD_OUT_STRIDE, SCORED_SHARE, Score
-from ccl_lgs_ros.field.trained import Trained
+from ccl_lgs_ros.field.learning import FIRST_LENGTH
+from ccl_lgs_ros.field.pixels import drawn_pixels
+from ccl_lgs_ros.field.trained import Score, Trained, named
 from ccl_lgs_ros.labelling import LabelledView, LevelLabels, painted
 from ccl_lgs_ros.protocols import Rasterizer
-from ccl_lgs_ros.structures import NONE, Gaussians, SemanticField
+from ccl_lgs_ros.structures import Gaussians, SemanticField
 
 AUTOENCODER_RATE = 7e-4  # as in LangSplat's code
 BATCH = 64  # segments in a step of the autoencoder, likewise
 
 
-class LatentLearner:
+class LatentLearner(Trained):
     """Holds the autoencoder of all levels and a latent per Gaussian and level.
 
     Args:
@@ -48,39 +48,43 @@ class LatentLearner:
         batch_px: int,
         generator: torch.Generator,
     ) -> None:
-        self._gaussians, self._labels, self._generator = gaussians.detached(), dict(labels), generator
-        self._channels, self._batch_px = channels, batch_px
-        device = gaussians.means.device
+        self._gaussians, self._labels = gaussians.detached(), dict(labels)
+        self._channels, self._batch_px, device = channels, batch_px, gaussians.means.device
         self._segments = torch.cat([level.table.features for level in labels.values()]).to(device)
         autoencoder = new_autoencoder(self._segments.shape[1], channels, generator)
-        self._autoencoder = Trained({name: t.to(device) for name, t in autoencoder.items()}, AUTOENCODER_RATE)
-        drawn = {name: torch.randn(len(gaussians), channels, generator=generator) for name in labels}
-        self._latents = Trained({name: FIRST_LENGTH * t.to(device) for name, t in drawn.items()}, learning_rate)
+        start = {f"autoencoder.{name}": (tensor, AUTOENCODER_RATE) for name, tensor in autoencoder.items()}
+        for name in labels:
+            first = FIRST_LENGTH * torch.randn(len(gaussians), channels, generator=generator)
+            start[f"latents.{name}"] = first, learning_rate
+        super().__init__(start, device, generator)
         self._target: dict[str, Tensor] = {}
-        self.autoencoder_steps = 0
 
     @property
     def field(self) -> SemanticField:
         """What was learnt, without gradient history."""
-        features = {name: normalize(latent, dim=1) for name, latent in self._latents.values.items()}
-        return SemanticField(features=features, decoders=dict.fromkeys(features, decoder_of(self._autoencoder.values)))
+        features = {name: normalize(latent, dim=1) for name, latent in named(self.values, "latents.").items()}
+        return SemanticField(features=features, decoders=dict.fromkeys(features, decoder_of(self.autoencoder)))
+
+    @property
+    def autoencoder(self) -> dict[str, Tensor]:
+        """Weights and biases as they are now, without gradient history."""
+        return named(self.values, "autoencoder.")
 
     def cosine(self) -> float:
         """The mean cosine of the segments and what the autoencoder makes of them."""
         with torch.no_grad():
-            found = decoded(self._autoencoder.values, encoded(self._autoencoder.values, self._segments))
+            found = decoded(self.autoencoder, encoded(self.autoencoder, self._segments))
             return float((found * self._segments).sum(dim=1).mean())
 
     def autoencoder_step(self) -> float:
         """Learn to reconstruct a few segments, drawn with repetition; the loss before."""
-        drawn = torch.randint(len(self._segments), (BATCH,), generator=self._generator)
+        drawn = torch.randint(len(self._segments), (BATCH,), generator=self.generator)
         features = self._segments[drawn.to(self._segments.device)]
-        autoencoder = self._autoencoder.now
+        autoencoder = named(self.now, "autoencoder.")
         loss = reconstruction_loss(decoded(autoencoder, encoded(autoencoder, features)), features)
-        self._autoencoder.descend(loss)
-        self.autoencoder_steps += 1
+        self.steps["autoencoder"] += 1
         self._target = {}
-        return float(loss.detach())
+        return self.descend([loss])
 
     def step(self, view: LabelledView, rasterizer: Rasterizer) -> Score:
         """Learn from a view whose pixels should blend to the latents of their segments.
@@ -90,43 +94,30 @@ class LatentLearner:
 
         Source: LangSplat (Qin et al., 2024), its eq. 6 (L1); its blend is not divided by alpha.
         """
-        latents = [normalize(latent, dim=1) for latent in self._latents.now.values()]
+        latents = [normalize(latent, dim=1) for latent in named(self.now, "latents.").values()]
         rendering = rasterizer.render(self._gaussians, view.keyframe.camera, view.pose, torch.cat(latents, dim=1))
         alpha = rendering.alpha.detach().flatten()
         losses, correct, total = [], 0, 0
         for name, blended in zip(self._labels, rendering.features.split(self._channels, dim=2), strict=True):
             row = view.rows[name].flatten().to(alpha.device, torch.int64)
-            learnt, scored = self._pixels((row != NONE) & (alpha > MIN_ALPHA), rendering.alpha.shape[1])
+            learnt, scored = drawn_pixels(view.rows[name], rendering.alpha, self._batch_px, self.generator)
             blend = blended.flatten(0, 1)
             if len(learnt):
                 target = self._targets()[name][row[learnt]]
                 losses.append((blend[learnt] / alpha[learnt, None] - target).abs().mean())
             correct += self._num_correct(view, name, blend.detach(), scored)
             total += len(scored)
-        if not losses:
-            return Score(loss=0.0, correct=correct, total=total)
-        loss = torch.stack(losses).sum()
-        self._latents.descend(loss)
-        return Score(loss=float(loss.detach()), correct=correct, total=total)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that a later learner needs to go on from here."""
-        kept = {"random": self._generator.get_state(), "autoencoder_steps": torch.tensor(self.autoencoder_steps)}
-        return {**kept, **self._autoencoder.tensors(), **self._latents.tensors()}
+        return Score(loss=self.descend(losses), correct=correct, total=total)
 
     def restore(self, kept: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
-        self._generator.set_state(kept["random"])
-        self.autoencoder_steps = int(kept["autoencoder_steps"])
-        self._autoencoder.restore(kept)
-        self._latents.restore(kept)
+        super().restore(kept)
         self._target = {}
 
     def _targets(self) -> dict[str, Tensor]:
         """The latents [B, C] of the segments of each level."""
         if not self._target:
             with torch.no_grad():
-                rows = encoded(self._autoencoder.values, self._segments)
+                rows = encoded(self.autoencoder, self._segments)
             self._target = dict(
                 zip(self._labels, rows.split([len(v.table) for v in self._labels.values()]), strict=True)
             )
@@ -136,19 +127,5 @@ class LatentLearner:
         level = self._labels[name]
         code = painted(view.labels[name], level.code_of_label).flatten()[scored.cpu()]
         entries, is_covered = level.codebook.entries, torch.ones(1, len(scored), dtype=torch.bool, device=blend.device)
-        found = nearest_codes(self._autoencoder.values, entries, blend[scored][None], is_covered)[0]
+        found = nearest_codes(self.autoencoder, entries, blend[scored][None], is_covered)[0]
         return int((found.cpu() == code).sum())
-
-    def _pixels(self, is_usable: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Flat indices of pixels to learn from and of others to be scored on, drawn anew."""
-        is_held_out = torch.zeros_like(is_usable).view(-1, width)
-        is_held_out[::HELD_OUT_STRIDE, ::HELD_OUT_STRIDE] = True
-        learnt = torch.nonzero(is_usable & ~is_held_out.flatten())[:, 0]
-        scored = torch.nonzero(is_usable & is_held_out.flatten())[:, 0]
-        return self._drawn(learnt, self._batch_px), self._drawn(scored, -(-self._batch_px // SCORED_SHARE))
-
-    def _drawn(self, pixels: Tensor, count: int) -> Tensor:
-        """At most `count` of the pixels, drawn with repetition where there are more; all of them if it is 0."""
-        if count == 0 or len(pixels) <= count:
-            return pixels
-        return pixels[torch.randint(len(pixels), (count,), generator=self._generator).to(pixels.device)]

@@ -9,6 +9,7 @@ from torch import Tensor
 from ccl_lgs_ros.field.decoder import logits
 from ccl_lgs_ros.field.distillation import DistillationLifter
 from ccl_lgs_ros.field.learning import FieldLearner
+from ccl_lgs_ros.field.pixels import at_most
 from ccl_lgs_ros.field.smoothing import (
     encoded_places,
     excused_cross_entropy,
@@ -16,6 +17,7 @@ from ccl_lgs_ros.field.smoothing import (
     smooth_features,
     smoothness,
 )
+from ccl_lgs_ros.field.trained import named
 from ccl_lgs_ros.structures import Gaussians
 
 FIRST_UNCERTAINTY = 0.01
@@ -108,7 +110,6 @@ class SmoothedLearner(FieldLearner):
     ) -> None:
         self._price, self._smooth_weight = uncertainty_weight, smooth_weight
         self._places = encoded_places(_unit_places(gaussians.means.detach()), smooth_frequencies)
-        self._steps = torch.zeros((), dtype=torch.int64)
         super().__init__(
             gaussians,
             num_codes,
@@ -122,25 +123,18 @@ class SmoothedLearner(FieldLearner):
     @property
     def uncertainty(self) -> dict[str, Tensor]:
         """Of each Gaussian [N] in (0, 1), by level."""
-        return {level: self._parameters[f"uncertainty.{level}"].detach().sigmoid() for level in self.levels}
+        return {level: self.now[f"uncertainty.{level}"].detach().sigmoid() for level in self.levels}
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {**super().tensors(), "steps": self._steps.clone()}
-
-    def restore(self, kept: Mapping[str, Tensor]) -> None:
-        super().restore(kept)
-        self._steps = kept["steps"].clone()
-
-    def _beside(self, learning_rate: float) -> dict[str, tuple[Tensor, float]]:
+    def _beside(self, learning_rate: float, generator: torch.Generator) -> dict[str, tuple[Tensor, float]]:
         first = torch.full((len(self._places),), FIRST_UNCERTAINTY).logit()
         found = {f"uncertainty.{level}": (first, UNCERTAINTY_RATE) for level in self.levels}
         for level in self.levels:
-            network = new_place_network(self._places.shape[1], self.channels, self._generator)
+            network = new_place_network(self._places.shape[1], self.channels, generator)
             found |= {f"place.{level}.{key}": (tensor, learning_rate) for key, tensor in network.items()}
         return found
 
     def _carried(self, level: str) -> Tensor:
-        unsure = self._parameters[f"uncertainty.{level}"].sigmoid()
+        unsure = self.now[f"uncertainty.{level}"].sigmoid()
         return torch.cat([super()._carried(level), unsure[:, None]], dim=1)
 
     def _loss(self, decoder: Mapping[str, Tensor], blended: Tensor, target: Tensor) -> Tensor:
@@ -148,14 +142,15 @@ class SmoothedLearner(FieldLearner):
         return excused_cross_entropy(evidence, target, blended[:, self.channels], self._price)
 
     def _losses_of_gaussians(self) -> list[Tensor]:
-        self._steps += 1
-        if self._smooth_weight == 0 or int(self._steps) % SMOOTHED_EVERY:
+        self.steps["smoothable"] += 1
+        if self._smooth_weight == 0 or self.steps["smoothable"] % SMOOTHED_EVERY:
             return []
-        chosen = self._drawn(torch.arange(len(self._places), device=self._places.device), SMOOTHED_AT_ONCE)
+        everyone = torch.arange(len(self._places), device=self._places.device)
+        chosen = at_most(SMOOTHED_AT_ONCE, everyone, self.generator)
         losses = []
         for level, unsure in self.uncertainty.items():
-            features = self._parameters[f"features.{level}"].index_select(0, chosen)
-            network = self._named(self._parameters, f"place.{level}.")
+            features = self.now[f"features.{level}"].index_select(0, chosen)
+            network = named(self.now, f"place.{level}.")
             smooth = smooth_features(network, self._places[chosen])
             of_network, of_features = smoothness(features, smooth, unsure[chosen])
             losses += [of_network, self._smooth_weight * of_features]

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ccl_lgs_ros.field.decoder import MIN_ALPHA
-from ccl_lgs_ros.field.learning import ADAM_STATE, BETAS, HELD_OUT_STRIDE, SCORED_SHARE, Score
+from ccl_lgs_ros.field.pixels import drawn_pixels
+from ccl_lgs_ros.field.trained import Score, Trained
 from ccl_lgs_ros.labelling import LabelledView
 from ccl_lgs_ros.protocols import Rasterizer
-from ccl_lgs_ros.structures import NONE, Gaussians
+from ccl_lgs_ros.structures import Gaussians
 
 ENTRY_SHARE = 0.1  # of the learning rate, for entries: unit vectors of many small numbers
 
@@ -32,7 +32,7 @@ def cosine_loss(found: Tensor, wanted: Tensor) -> Tensor:
     return 1.0 - (normalize(found, dim=1) * wanted).sum(dim=1).mean()
 
 
-class SparseLearner:
+class SparseLearner(Trained):
     """Holds the codebook and the logits of all levels; Gaussians stay as they are.
 
     Entries are held at unit length, so that each is a language vector by itself.
@@ -61,27 +61,23 @@ class SparseLearner:
         generator: torch.Generator,
     ) -> None:
         self._gaussians, self._levels = gaussians.detached(), tuple(logits)
-        self._kept, self._batch_px, self._generator = kept, batch_px, generator
+        self._kept, self._batch_px = kept, batch_px
         device = gaussians.means.device
         self._features = {name: features[name].to(device) for name in self._levels}
         start = {f"logits.{name}": (logits[name], learning_rate) for name in self._levels}
         start |= {f"entries.{name}": (entries[name], ENTRY_SHARE * learning_rate) for name in self._levels}
-        self._parameters = {name: tensor.to(device, copy=True).requires_grad_() for name, (tensor, _) in start.items()}
-        groups = [{"params": [self._parameters[name]], "lr": rate} for name, (_, rate) in start.items()]
-        self._adam = torch.optim.Adam(groups, lr=learning_rate, betas=BETAS) if groups else None
+        super().__init__(start, device, generator)
 
     def entries(self, level: str) -> Tensor:
         """The codebook [K, D] of a level, unit rows."""
-        return normalize(self._parameters[f"entries.{level}"], dim=1)
+        return normalize(self.now[f"entries.{level}"], dim=1)
 
     def coefficients(self, level: str) -> tuple[Tensor, Tensor]:
         """The coefficients [N, kept] of each Gaussian and their entries [N, kept], largest first."""
-        return sparse_coefficients(self._parameters[f"logits.{level}"], self._kept)
+        return sparse_coefficients(self.now[f"logits.{level}"], self._kept)
 
     def step(self, view: LabelledView, rasterizer: Rasterizer) -> Score:
         """Learn from a view, whose pixels should look like their segments."""
-        assert self._adam is not None
-        self._adam.zero_grad(set_to_none=True)
         carried = [self._carried(name) for name in self._levels]
         camera, pose = view.keyframe.camera, view.pose
         rendering = rasterizer.render(self._gaussians, camera, pose, torch.cat(carried, dim=1))
@@ -89,7 +85,7 @@ class SparseLearner:
         losses, correct, total = [], 0, 0
         for name, part in zip(self._levels, blended, strict=True):
             rows = view.rows[name].to(rendering.alpha.device).flatten().long()
-            learnt, scored = self._pixels(view.rows[name].to(rendering.alpha.device), rendering.alpha.detach())
+            learnt, scored = drawn_pixels(view.rows[name], rendering.alpha, self._batch_px, self.generator)
             flat, entries = part.flatten(0, 1), self.entries(name)
             if len(learnt):
                 losses.append(cosine_loss(self._vectors(flat[learnt], name), self._features[name][rows[learnt]]))
@@ -97,38 +93,14 @@ class SparseLearner:
                 found, wanted = self._vectors(flat[scored], name), self._features[name][rows[scored]]
                 correct += int(((found @ entries.T).argmax(dim=1) == (wanted @ entries.T).argmax(dim=1)).sum())
             total += len(scored)
-        if not losses:
-            return Score(loss=0.0, correct=correct, total=total)
-        loss = torch.stack(losses).sum()
-        loss.backward()
-        self._adam.step()
-        return Score(loss=float(loss.detach()), correct=correct, total=total)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that a later learner needs to go on from here."""
-        kept = {"random": self._generator.get_state()}
-        for name, parameter in self._parameters.items():
-            kept[f"value.{name}"] = parameter.detach().clone()
-            state = self._adam.state[parameter] if self._adam is not None else {}
-            kept.update({f"{key}.{name}": state[key].clone() for key in ADAM_STATE if key in state})
-        return kept
-
-    def restore(self, kept: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
-        self._generator.set_state(kept["random"])
-        for name, parameter in self._parameters.items():
-            with torch.no_grad():
-                parameter.copy_(kept[f"value.{name}"])
-            if self._adam is not None and f"step.{name}" in kept:
-                moments = {key: kept[f"{key}.{name}"].to(parameter) for key in ("exp_avg", "exp_avg_sq")}
-                self._adam.state[parameter] = {"step": kept[f"step.{name}"].clone(), **moments}
+        return Score(loss=self.descend(losses), correct=correct, total=total)
 
     def _carried(self, level: str) -> Tensor:
         """What is blended [N, C]: the coefficients of all K entries, or the vectors that they make if D is less.
 
         Blending and the product with the codebook may change places, so this is a matter of speed alone.
         """
-        logits, (coefficients, entry) = self._parameters[f"logits.{level}"], self.coefficients(level)
+        logits, (coefficients, entry) = self.now[f"logits.{level}"], self.coefficients(level)
         if self._is_short(level):
             return (coefficients[..., None] * self.entries(level)[entry]).sum(dim=1)
         return torch.zeros_like(logits).scatter(1, entry, coefficients)
@@ -138,19 +110,5 @@ class SparseLearner:
         return blended if self._is_short(level) else blended @ self.entries(level)
 
     def _is_short(self, level: str) -> bool:
-        entries = self._parameters[f"entries.{level}"]
+        entries = self.now[f"entries.{level}"]
         return entries.shape[1] < entries.shape[0]
-
-    def _pixels(self, rows: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """Flat indices of pixels to learn from and of others to be scored on, as in FieldLearner."""
-        is_usable = (rows != NONE) & (alpha > MIN_ALPHA)
-        is_held_out = torch.zeros_like(is_usable)
-        is_held_out[::HELD_OUT_STRIDE, ::HELD_OUT_STRIDE] = True
-        learnt = torch.nonzero((is_usable & ~is_held_out).flatten())[:, 0]
-        scored = torch.nonzero((is_usable & is_held_out).flatten())[:, 0]
-        return self._drawn(learnt, self._batch_px), self._drawn(scored, -(-self._batch_px // SCORED_SHARE))
-
-    def _drawn(self, pixels: Tensor, count: int) -> Tensor:
-        if count == 0 or len(pixels) <= count:
-            return pixels
-        return pixels[torch.randint(len(pixels), (count,), generator=self._generator).to(pixels.device)]
