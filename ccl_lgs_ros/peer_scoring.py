@@ -51,7 +51,7 @@ def evaluate_peers(
     maps: Path,
     protocol: str,
     data: Path,
-    config: MapConfig,
+    config_of: Callable[[Path], MapConfig],
     *,
     scene: str = "",
     threshold: float | None = None,
@@ -65,6 +65,7 @@ def evaluate_peers(
     Args:
         protocol: one of PEER_PROTOCOLS.
         data: the folder of the data set; for `lerf-ovs` and `lerf-3d` also an evaluation set of ours.
+        config_of: by which options the map at a path is asked.
         scene: which scene a single map shows; empty = the one that the map's folder is named after, or the only one.
         threshold: relevancy above which a thing is an answer, for `lerf-3d`; None = the options'.
         mask_threshold: of `lerf-ovs`.
@@ -90,7 +91,7 @@ def evaluate_peers(
             is_aligned=is_aligned,
             progress=progress,
         )
-        scored[name] = chosen.score(MapSubject(semantic_map, config, threshold), task)
+        scored[name] = chosen.score(MapSubject(semantic_map, config_of(path), threshold), task)
         logger.info("%s: %s units scored by %s", name, len(scored[name]), protocol)
     return PeerScores(protocol=protocol, scenes=scored)
 

@@ -3,14 +3,20 @@
 and what people must know of it, which stands here.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from ccl_lgs_ros.config import MapConfig, parse_assignment, read_options, updated
 from ccl_lgs_ros.errors import ConfigError
 from ccl_lgs_ros.resources import resource
+
+logger = logging.getLogger(__name__)
+
+QUESTIONS = "query."  # the group of options that concern questions, not the map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +126,36 @@ def recipe_path(name: str) -> Path:
     return resource(f"config/recipes/{name}.yaml")
 
 
-def configured(name: str = "", file: Path | str = "", assignments: tuple[str, ...] | list[str] = ()) -> MapConfig:
+def asked_as(info: Mapping[str, object], has_field: bool) -> dict[str, Any]:
+    """What the recipe that a map was made with says of questions, by dotted name; nothing where there is none.
+
+    Args:
+        info: the map's record. A recipe that this version does not have is a warning.
+        has_field: the map holds a distilled field; one that holds none yet is not seen by it.
+    """
+    name = info.get("recipe")
+    if not isinstance(name, str) or not name:
+        return {}
+    if name not in ENTRIES:
+        logger.warning("the map was made with the recipe '%s', which is not known here: asked as by default", name)
+        return {}
+    said = {key: value for key, value in read_options(recipe_path(name)).items() if key.startswith(QUESTIONS)}
+    return said if has_field else {key: value for key, value in said.items() if value != "field"}
+
+
+def configured(
+    name: str = "",
+    file: Path | str = "",
+    assignments: tuple[str, ...] | list[str] = (),
+    otherwise: Mapping[str, Any] | None = None,
+) -> MapConfig:
     """What is asked for in layers: the default, under a recipe, under a file of options, under assignments.
 
     Args:
         name: of the recipe; '' = the one that the assignments or the file name, if any.
         file: YAML; '' = none.
         assignments: texts such as "codebook.size=64".
+        otherwise: in the place of the recipe where none is named.
 
     Raises:
         ConfigError: naming what does not exist or does not fit.
@@ -134,4 +163,5 @@ def configured(name: str = "", file: Path | str = "", assignments: tuple[str, ..
     in_file = read_options(file) if file else {}
     assigned = dict(parse_assignment(text) for text in assignments)
     name = str(name or assigned.get("recipe") or in_file.get("recipe") or "")
-    return updated(recipe(name), {**in_file, **assigned, "recipe": name})
+    base = recipe(name) if name else updated(MapConfig(), otherwise or {})
+    return updated(base, {**in_file, **assigned, "recipe": name})

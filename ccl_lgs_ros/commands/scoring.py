@@ -111,7 +111,7 @@ def _by_peers(arguments: argparse.Namespace, progress: ProgressBars):
         arguments.map,
         arguments.protocol,
         arguments.data or arguments.set,
-        config_of(arguments),
+        lambda path: config_of(arguments, path),
         scene=arguments.scene,
         threshold=arguments.threshold,
         mask_threshold=arguments.mask_threshold,

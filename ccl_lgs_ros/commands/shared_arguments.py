@@ -4,12 +4,15 @@
 import argparse
 import re
 import sys
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
-from ccl_lgs_ros.config import MapConfig, updated
-from ccl_lgs_ros.recipes import configured
+from ccl_lgs_ros.config import MapConfig, options, updated
+from ccl_lgs_ros.errors import MapError
+from ccl_lgs_ros.recipes import asked_as, configured
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +29,36 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config_of(arguments: argparse.Namespace) -> MapConfig:
-    """The options that the command line asks for."""
-    return configured(arguments.recipe, arguments.config or "", arguments.assignments)
+def config_of(arguments: argparse.Namespace, map_path: Path | None = None) -> MapConfig:
+    """The options that the command line asks for; where it names no recipe, a map is asked as its own recipe says.
+
+    Args:
+        map_path: the map that is to be asked; None = the one that the command line names, if any.
+    """
+    given = arguments.recipe, arguments.config or "", arguments.assignments
+    config, path = configured(*given), map_path or getattr(arguments, "map", None)
+    if config.recipe or path is None:
+        return config
+    name, said = _said_by_map(path)
+    by_argument = {f"query.{key}" for key, value in vars(arguments).items() if value is not None}
+    asked = configured(*given, {key: value for key, value in said.items() if key not in by_argument})
+    before = {key: value for key, _, value in options(config)}
+    took = [f"{key} {value}" for key, _, value in options(asked) if value != before[key]]
+    if took:
+        print(f"asked as recipe {name}: {', '.join(took)}", file=sys.stderr)
+    return asked
+
+
+def _said_by_map(path: Path) -> tuple[object, dict[str, Any]]:
+    """The recipe that a map was made with, and what it says of questions; nothing where no map can be read."""
+    from ccl_lgs_ros.storage.map_directory import MapDirectory
+    from ccl_lgs_ros.storage.snapshot import recorded  # imports torch
+
+    try:
+        info, has_field = recorded(MapDirectory.open(path))
+    except MapError:  # whoever asks the map says what is wrong with it
+        return "", {}
+    return info.get("recipe"), asked_as(info, has_field)
 
 
 def seconds_of(text: str) -> float:

@@ -93,6 +93,12 @@ def published_at(directory: MapDirectory, version: int) -> str:
     return str(_read_description(directory.snapshot_path(version)).get("created", ""))
 
 
+def recorded(directory: MapDirectory) -> tuple[Mapping[str, Any], bool]:
+    """What the newest version records of itself, and whether it holds a field; raises MapError as `load`."""
+    description = _read_description(directory.snapshot_path(directory.newest_version()))
+    return description["info"], FIELD in description["files"]
+
+
 def _loaded(directory: MapDirectory, version: int) -> SemanticMap:
     folder = directory.snapshot_path(version)
     if not folder.is_dir():
