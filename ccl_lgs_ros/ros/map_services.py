@@ -56,9 +56,9 @@ class MapServices:
 
     def query(self, request: SemanticQuery.Request, response: SemanticQuery.Response) -> SemanticQuery.Response:
         began = time.monotonic()
-        options, config = self._node.options, self._node.config
+        options = self._node.options
         question, reader = checked_question(request, options), self._node.active_reader()
-        reader.refresh()
+        config = self._node.config  # after the reader, whose map has a say in it
         reply = ask(reader, config, question, self._transforms.lookup_newest, options.max_points)
         found, note = self._planners.destinations(reply, question, config, options.costmap_max_age)
         reply = with_destinations(reply, found, note)
@@ -81,7 +81,6 @@ class MapServices:
     def render(self, request: RenderView.Request, _: RenderView.Response) -> Callable[[], RenderView.Response]:
         """What draws the response; it touches nothing of the node, so that a thread can run it."""
         reader, now_ns = self._node.active_reader(), self._node.get_clock().now().nanoseconds
-        reader.refresh()
         lookup = self._transforms.lookup_newest
         asked = asked_picture(reader, self._node.config, self._node.options, request, lookup)
         if asked.sight is not None and self._node.options.publish_results:
@@ -90,7 +89,6 @@ class MapServices:
 
     def info(self, _: GetMapInfo.Request, response: GetMapInfo.Response) -> GetMapInfo.Response:
         reader = self._node.active_reader()
-        reader.refresh()
         fill_map_info(response, reader.map, reader.path)
         if self._node.vocabulary.names:
             counts = self._node.vocabulary.counts(reader.map, reader.encoder, self._node.threshold(reader))

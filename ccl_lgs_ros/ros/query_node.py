@@ -29,6 +29,7 @@ from ccl_lgs_ros.ros.guards import guarded, guarded_service
 from ccl_lgs_ros.ros.lifecycle import AutostartNode
 from ccl_lgs_ros.ros.map_publisher import MapPublisher
 from ccl_lgs_ros.ros.map_reader import MapReader
+from ccl_lgs_ros.ros.map_recipe import MapRecipe
 from ccl_lgs_ros.ros.map_services import MapServices
 from ccl_lgs_ros.ros.parameters import declare_options, on_change, warn_of_unknown
 from ccl_lgs_ros.ros.planners import Planners
@@ -58,6 +59,7 @@ class QueryNode(AutostartNode):
         super().__init__("query_node")
         self.options = declare_options(self, QueryNodeOptions(), changeable=CHANGEABLE)
         self.config = declare_options(self, MapConfig(), changeable=("query.", "navigation."), groups=GROUPS)
+        self._map_recipe = MapRecipe(self, self.config)
         on_change(self, lambda: self.options, lambda options: setattr(self, "options", options))
         on_change(self, lambda: self.config, lambda config: setattr(self, "config", config))
         warn_of_unknown(self, self._parameters)
@@ -86,7 +88,7 @@ class QueryNode(AutostartNode):
     def activate(self) -> None:
         """Answer from now on; what answers need is loaded meanwhile."""
         assert self.reader is not None
-        self.reader.refresh()
+        self._refresh(self.reader)
         self.reader.is_ready_to_ask()
         self.is_active = True
 
@@ -149,7 +151,7 @@ class QueryNode(AutostartNode):
     def _watch(self) -> None:
         reader = self.reader
         if reader is not None and self.is_active:
-            reader.refresh()
+            self._refresh(reader)
             is_ready = reader.is_ready_to_ask()
             if reader.version:
                 labels = self._labels(reader) if self.vocabulary.names and is_ready and not reader.lack else None
@@ -185,10 +187,17 @@ class QueryNode(AutostartNode):
         return self.reader.is_ready_to_ask() and self.reader.is_ready_to_draw() and not self._turns.is_working
 
     def active_reader(self) -> MapReader:
-        """What answers now; raises MapError where nothing does."""
+        """What answers now, with the newest version of the map; raises MapError where nothing does."""
         if self.reader is None or not self.is_active:
             raise MapError(f"the node is not active; {self.error or 'activate it'}")
+        self._refresh(self.reader)
         return self.reader
+
+    def _refresh(self, reader: MapReader) -> None:
+        """Take the newest version of the map, and ask it as its recipe says."""
+        reader.refresh()
+        if reader.version:
+            self._map_recipe.follow(reader.map)
 
     def threshold(self, reader: MapReader) -> float:
         """The relevancy from which a thing answers."""

@@ -36,6 +36,26 @@ def client(domain: int) -> Iterator[Any]:
 
 
 @pytest.fixture
+def make_node(domain: int) -> Iterator[Callable[..., Any]]:
+    """Nodes with command line arguments, in this process."""
+    import rclpy
+    from rclpy.context import Context
+
+    context, nodes = Context(), []
+    rclpy.init(context=context, domain_id=domain)
+
+    def make(*arguments: str) -> Any:
+        cli = ["--ros-args", *arguments] if arguments else []
+        nodes.append(rclpy.create_node(f"node{len(nodes)}", context=context, cli_args=cli))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture
 def start(domain: int) -> Iterator[Callable[..., Any]]:
     """Starts nodes in the test's domain and ends them after it; shows what they said where it failed."""
     from ros.harness import NodeProcess

@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options as ROS parameters: one name, one meaning, one default everywhere."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: run make setup")
 
-import rclpy
-from rclpy.context import Context
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros.harness import ROOT
 
@@ -25,23 +21,6 @@ from ccl_lgs_ros.ros.training_options import TrainingNodeOptions
 
 DEFAULT = ROOT / "config" / "default.yaml"
 OWN = (KeyframeNodeOptions(), TrainingNodeOptions(), QueryNodeOptions())
-
-
-@pytest.fixture
-def make_node(domain: int) -> Iterator:
-    """Nodes with command line arguments, in this process."""
-    context, nodes = Context(), []
-    rclpy.init(context=context, domain_id=domain)
-
-    def make(*arguments: str) -> Node:
-        cli = ["--ros-args", *arguments] if arguments else []
-        nodes.append(rclpy.create_node(f"node{len(nodes)}", context=context, cli_args=cli))
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.shutdown(context=context)
 
 
 def test_the_default_file_is_what_the_options_say() -> None:
