@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ccl_lgs_ros.field.course import Course, follow
+from ccl_lgs_ros.field.course import Training
 from ccl_lgs_ros.field.decoded_votes import decoded_votes, found_by_codes
 from ccl_lgs_ros.field.decoder import decoded_codes, most_likely
 from ccl_lgs_ros.field.learning import FieldLearner
@@ -57,9 +57,9 @@ class DistillationLifter:
         checkpoint_every: int,
     ) -> None:
         self._registration = RegistrationLifter(slots=slots, min_confidence=min_confidence, min_labelled=min_labelled)
-        self.channels, self.iterations, self.learning_rate = channels, iterations, learning_rate
-        self.batch_px, self.joint, self.decode = batch_px, joint, decode
-        self.patience, self.checkpoint_every = patience, checkpoint_every
+        self._training = Training(iterations=iterations, patience=patience, checkpoint_every=checkpoint_every)
+        self.channels, self.learning_rate, self.batch_px = channels, learning_rate, batch_px
+        self.joint, self.decode = joint, decode
 
     def lift(
         self,
@@ -75,9 +75,12 @@ class DistillationLifter:
         """The label of each Gaussian at every level, with the field that was learnt and how well it does."""
         coded = {name: level for name, level in labels.items() if len(level.codebook)}
         learner = self._learner(gaussians, {name: len(level.codebook) for name, level in coded.items()}, generator)
-        course = Course()
-        if coded and len(views) and len(gaussians):
-            self._train(learner, course, views, coded, rasterizer, generator, checkpoint, progress)
+
+        def step(view: LabelledView) -> Score:
+            codes = {name: painted(view.labels[name], level.code_of_label) for name, level in coded.items()}
+            return learner.step(view, codes, rasterizer)
+
+        course = self._training.follow(learner, step, views, checkpoint, progress)
         trained, semantics = learner.gaussians, learner.field
         seen = self._registration.tables(trained, views, labels, rasterizer, progress)
         if self.decode == "gaussians":
@@ -100,7 +103,7 @@ class DistillationLifter:
             confidence=confidence,
             uncertainty={name: _in_bytes(unsure, found[name]) for name, unsure in learner.uncertainty.items()},
             field=semantics,
-            figures={"distill_steps": course.step, "distill_loss": course.loss, "distill_accuracy": course.accuracy},
+            figures=course.figures("distill"),
         )
 
     def _learner(self, gaussians: Gaussians, num_codes: Mapping[str, int], generator: torch.Generator) -> FieldLearner:
@@ -113,36 +116,6 @@ class DistillationLifter:
             batch_px=self.batch_px,
             joint=self.joint,
             generator=generator,
-        )
-
-    def _train(
-        self,
-        learner: FieldLearner,
-        course: Course,
-        views: LabelledViews,
-        labels: Mapping[str, LevelLabels],
-        rasterizer: Rasterizer,
-        generator: torch.Generator,
-        checkpoint: Checkpoint,
-        progress: Progress,
-    ) -> None:
-        """All steps that are left, from the checkpoint on if there is one."""
-
-        def step(view: LabelledView) -> Score:
-            codes = {name: painted(view.labels[name], level.code_of_label) for name, level in labels.items()}
-            return learner.step(view, codes, rasterizer)
-
-        follow(
-            course,
-            learner,
-            step,
-            views,
-            iterations=self.iterations,
-            patience=self.patience,
-            generator=generator,
-            checkpoint=checkpoint,
-            checkpoint_every=self.checkpoint_every,
-            progress=progress,
         )
 
 

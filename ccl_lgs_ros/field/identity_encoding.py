@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ccl_lgs_ros.field.coded import labels_of_codes
-from ccl_lgs_ros.field.course import Course, follow
+from ccl_lgs_ros.field.course import Training
 from ccl_lgs_ros.field.decoder import DECODED_AT_ONCE, MIN_ALPHA
 from ccl_lgs_ros.field.identity_learning import IdentityLearner
 from ccl_lgs_ros.field.registration import FULL_CONFIDENCE, RegistrationLifter
@@ -61,11 +61,11 @@ class IdentityEncodingLifter:
         checkpoint_every: int,
     ) -> None:
         self._registration = RegistrationLifter(slots=slots, min_confidence=min_confidence, min_labelled=min_labelled)
-        self.channels, self.iterations, self.learning_rate = channels, iterations, learning_rate
-        self.batch_px, self.decode, self.min_confidence = batch_px, decode, min_confidence
+        self._training = Training(iterations=iterations, patience=patience, checkpoint_every=checkpoint_every)
+        self.channels, self.learning_rate, self.batch_px, self.decode = channels, learning_rate, batch_px, decode
         self.neighbours, self.neighbour_weight = neighbours, neighbour_weight
-        self.neighbour_sample, self.min_labelled = neighbour_sample, min_labelled
-        self.patience, self.checkpoint_every = patience, checkpoint_every
+        self.neighbour_sample = neighbour_sample
+        self.min_confidence, self.min_labelled = min_confidence, min_labelled
 
     def lift(
         self,
@@ -80,25 +80,13 @@ class IdentityEncodingLifter:
     ) -> Lifting:
         """The label of each Gaussian at every level, with how well its identity was learnt."""
         classes = {name: classes_of(level) for name, level in labels.items() if len(level.code_of_label)}
-        learner, course = self._learner(gaussians, classes, generator), Course()
+        learner = self._learner(gaussians, classes, generator)
 
         def step(view: LabelledView) -> Score:
             maps = {name: painted(view.labels[name], of_label) for name, of_label in classes.items()}
             return learner.step(view, maps, rasterizer)
 
-        if classes and len(views) and len(gaussians):
-            follow(
-                course,
-                learner,
-                step,
-                views,
-                iterations=self.iterations,
-                patience=self.patience,
-                generator=generator,
-                checkpoint=checkpoint,
-                checkpoint_every=self.checkpoint_every,
-                progress=progress,
-            )
+        course = self._training.follow(learner, step, views, checkpoint, progress)
         seen = self._registration.tables(gaussians, views, labels, rasterizer, progress)
         if self.decode == "gaussians":
             answers = {name: self._alone(learner, name) for name in classes if len(views)}
@@ -107,8 +95,9 @@ class IdentityEncodingLifter:
         found, confidence = {}, {}
         for name, table in seen.items():
             found[name], confidence[name] = self._labelled(table, classes.get(name), answers.get(name))
-        figures = {"identity_steps": course.step, "identity_loss": course.loss, "identity_accuracy": course.accuracy}
-        return Lifting(gaussians=gaussians, label_of_gaussian=found, confidence=confidence, figures=figures)
+        return Lifting(
+            gaussians=gaussians, label_of_gaussian=found, confidence=confidence, figures=course.figures("identity")
+        )
 
     def _learner(
         self, gaussians: Gaussians, classes: Mapping[str, Tensor], generator: torch.Generator

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ccl_lgs_ros.errors import Cancelled
 from ccl_lgs_ros.field.autoencoder import nearest_codes
-from ccl_lgs_ros.field.course import Course, follow
+from ccl_lgs_ros.field.course import Training
 from ccl_lgs_ros.field.decoded_votes import decoded_votes, found_by_codes
 from ccl_lgs_ros.field.decoder import MIN_ALPHA
 from ccl_lgs_ros.field.latent_learning import LatentLearner
@@ -57,9 +56,9 @@ class LatentDistillationLifter:
         checkpoint_every: int,
     ) -> None:
         self._registration = RegistrationLifter(slots=slots, min_confidence=min_confidence, min_labelled=min_labelled)
-        self.channels, self.latent_iterations, self.iterations = channels, latent_iterations, iterations
+        self._training = Training(iterations=iterations, patience=patience, checkpoint_every=checkpoint_every)
+        self.channels, self.latent_iterations = channels, latent_iterations
         self.learning_rate, self.batch_px = learning_rate, batch_px
-        self.patience, self.checkpoint_every = patience, checkpoint_every
 
     def lift(
         self,
@@ -86,68 +85,25 @@ class LatentDistillationLifter:
                 batch_px=self.batch_px,
                 generator=generator,
             )
-            figures = self._train(learner, views, rasterizer, generator, checkpoint, progress)
-            semantics = learner.field
+            self._train_autoencoder(learner, checkpoint, progress)
+            course = self._training.follow(
+                learner, lambda view: learner.step(view, rasterizer), views, checkpoint, progress
+            )
+            semantics, figures = learner.field, {**learner.figures, **course.figures("distill")}
             codes = self._codes(gaussians, semantics, views, coded, rasterizer, progress)
         found, confidence = found_by_codes(codes, seen, labels)
         return Lifting(
             gaussians=gaussians, label_of_gaussian=found, confidence=confidence, field=semantics, figures=figures
         )
 
-    def _train(
-        self,
-        learner: LatentLearner,
-        views: LabelledViews,
-        rasterizer: Rasterizer,
-        generator: torch.Generator,
-        checkpoint: Checkpoint,
-        progress: Progress,
-    ) -> dict[str, float]:
-        """All steps that are left, from the checkpoint on if there is one; what they say of themselves."""
-        course = Course()
-        self._train_autoencoder(learner, checkpoint, progress)
-        follow(
-            course,
-            learner,
-            lambda view: learner.step(view, rasterizer),
-            views,
-            iterations=self.iterations,
-            patience=self.patience,
-            generator=generator,
-            checkpoint=checkpoint,
-            checkpoint_every=self.checkpoint_every,
-            progress=progress,
-        )
-        return {
-            "autoencoder_steps": learner.steps["autoencoder"],
-            "autoencoder_cosine": learner.cosine(),
-            "distill_steps": course.step,
-            "distill_loss": course.loss,
-            "distill_accuracy": course.accuracy,
-        }
-
     def _train_autoencoder(self, learner: LatentLearner, checkpoint: Checkpoint, progress: Progress) -> None:
         """The steps of the autoencoder that are left; what is kept then stands before the first view."""
-
-        def save() -> None:
-            if self.checkpoint_every:
-                checkpoint.save({**learner.tensors(), **Course().tensors()})
-
-        kept = checkpoint.load() if self.checkpoint_every else {}
-        if kept:
+        if kept := self._training.kept(checkpoint):
             learner.restore(kept)
-        if learner.steps["autoencoder"] >= self.latent_iterations:
-            return
-        while learner.steps["autoencoder"] < self.latent_iterations:
-            loss = learner.autoencoder_step()
-            if self.checkpoint_every and learner.steps["autoencoder"] % self.checkpoint_every == 0:
-                save()
-            try:
-                progress("autoencoder", learner.steps["autoencoder"], self.latent_iterations, loss=loss)
-            except Cancelled:
-                save()
-                raise
-        save()
+        left = range(learner.steps["autoencoder"] + 1, self.latent_iterations + 1)
+        if left:
+            steps = ((step, learner.autoencoder_step()) for step in left)
+            self._training.take("autoencoder", steps, self.latent_iterations, learner.tensors, checkpoint, progress)
 
     def _codes(
         self,

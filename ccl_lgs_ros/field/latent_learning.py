@@ -70,6 +70,11 @@ class LatentLearner(Trained):
         """Weights and biases as they are now, without gradient history."""
         return named(self.values, "autoencoder.")
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """How well the autoencoder was learnt."""
+        return {"autoencoder_steps": self.steps["autoencoder"], "autoencoder_cosine": self.cosine()}
+
     def cosine(self) -> float:
         """The mean cosine of the segments and what the autoencoder makes of them."""
         with torch.no_grad():

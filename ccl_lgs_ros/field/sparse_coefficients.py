@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ccl_lgs_ros.field.coded import CODES, CodedViews
-from ccl_lgs_ros.field.course import Course, follow
+from ccl_lgs_ros.field.course import Training
 from ccl_lgs_ros.field.registration import FULL_CONFIDENCE, RegistrationLifter
 from ccl_lgs_ros.field.sparse_learning import SparseLearner
 from ccl_lgs_ros.labelling import LabelledViews, LevelLabels, Lifting
@@ -57,9 +57,9 @@ class SparseCoefficientsLifter:
         checkpoint_every: int,
     ) -> None:
         self._registration = RegistrationLifter(slots=slots, min_confidence=0.0, min_labelled=min_labelled)
+        self._training = Training(iterations=iterations, patience=patience, checkpoint_every=checkpoint_every)
         self.slots, self.min_confidence = slots, min_confidence
-        self.iterations, self.learning_rate, self.batch_px = iterations, learning_rate, batch_px
-        self.patience, self.checkpoint_every = patience, checkpoint_every
+        self.learning_rate, self.batch_px = learning_rate, batch_px
 
     def lift(
         self,
@@ -77,7 +77,6 @@ class SparseCoefficientsLifter:
         wanted = [name + CODES for name in labels]
         votes = self._registration.tables(gaussians, coded, wanted, rasterizer, progress)
         learnt = {name: level for name, level in labels.items() if len(level.codebook)}
-        course = Course()
         learner = SparseLearner(
             gaussians,
             {name: voted_logits(votes[name + CODES], len(level.codebook)) for name, level in learnt.items()},
@@ -88,19 +87,9 @@ class SparseCoefficientsLifter:
             batch_px=self.batch_px,
             generator=generator,
         )
-        if learnt and len(views) and len(gaussians):
-            follow(
-                course,
-                learner,
-                lambda view: learner.step(view, rasterizer),
-                views,
-                iterations=self.iterations,
-                patience=self.patience,
-                generator=generator,
-                checkpoint=checkpoint,
-                checkpoint_every=self.checkpoint_every,
-                progress=progress,
-            )
+        course = self._training.follow(
+            learner, lambda view: learner.step(view, rasterizer), views, checkpoint, progress
+        )
         found, confidence, languages, made = {}, {}, {}, {}
         for name in labels:
             is_labelled = self._registration.resolve(votes[name + CODES])[0] != NONE
@@ -117,7 +106,7 @@ class SparseCoefficientsLifter:
             confidence=confidence,
             labels=made,
             languages=languages,
-            figures={"distill_steps": course.step, "distill_loss": course.loss, "distill_accuracy": course.accuracy},
+            figures=course.figures("distill"),
         )
 
     def _strongest(self, share: Tensor, entry: Tensor, is_labelled: Tensor) -> tuple[Tensor, Tensor]:

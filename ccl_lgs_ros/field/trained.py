@@ -39,6 +39,11 @@ class Trained:
         self._adam = torch.optim.Adam(groups) if groups else None
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to train: no tensor, or none for any Gaussian."""
+        return not self.now or any(tensor.numel() == 0 for tensor in self.now.values())
+
+    @property
     def values(self) -> dict[str, Tensor]:
         """The tensors as they are now, without gradient history."""
         return {name: tensor.detach() for name, tensor in self.now.items()}
