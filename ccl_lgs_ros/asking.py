@@ -12,7 +12,7 @@ from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.errors import EncoderMismatchError, PromptError
-from ccl_lgs_ros.level_names import named_level
+from ccl_lgs_ros.level_names import level_of_map
 from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.query.answer import MapIndex
 from ccl_lgs_ros.query.finding import MapFinder
@@ -112,6 +112,7 @@ def query_map(
             view of what is asked for, where there are `views`, else the middle of the map.
 
     Raises:
+        ConfigError: if the map has not the level that is asked for.
         PromptError: if the text is empty or has more than MAX_PROMPT_WORDS words.
         EncoderMismatchError: if the configured encoder speaks another language than the map.
     """
@@ -130,7 +131,7 @@ def query_map(
         threshold=(options.threshold or encoder.threshold) if threshold is None else threshold,
         min_gaussians=options.min_gaussians,
         connect_distance=options.connect_distance,
-        level=named_level(semantic_map.levels, level or options.level),
+        level=level_of_map(semantic_map.levels, level or options.level),
     )
     most = max_instances or options.max_instances
     if reading.is_plain:

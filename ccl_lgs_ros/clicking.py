@@ -10,7 +10,7 @@ from scipy.spatial import KDTree
 
 from ccl_lgs_ros.answers import Answer, Instance, Prompt
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.level_names import AUTO, coarsest, named_level
+from ccl_lgs_ros.level_names import AUTO, coarsest, level_of_map
 from ccl_lgs_ros.query.answer import MapIndex, answer, answered
 from ccl_lgs_ros.query.relevancy import LevelRelevancy
 from ccl_lgs_ros.query.surface import answer_seen
@@ -40,9 +40,12 @@ def thing_at(
         point: [3] metres, world.
         level: as in the options; "auto" is the level of whole things.
         index, views: as in `query_map`.
+
+    Raises:
+        ConfigError: if the map has not the level that is asked for.
     """
     wanted = level or config.query.level
-    name = coarsest(semantic_map.levels) if wanted == AUTO else named_level(semantic_map.levels, wanted)
+    name = coarsest(semantic_map.levels) if wanted == AUTO else level_of_map(semantic_map.levels, wanted)
     point = np.asarray(point, np.float64)
     text = "at " + " ".join(f"{x:g}" for x in point)
     gaussian, distance = _nearest(semantic_map, name, point)

@@ -7,6 +7,8 @@ whole.
 
 from collections.abc import Iterable
 
+from ccl_lgs_ros.errors import ConfigError
+
 FINE_FIRST = ("s", "sp", "m", "wp", "l")
 LEVELS = ("sp", "wp")  # that a map has by default
 AUTO, WHOLE, PART = "auto", "whole", "part"
@@ -31,13 +33,14 @@ def finest(names: Iterable[str]) -> str:
 
 def offered(names: Iterable[str]) -> tuple[str, ...]:
     """What a person may choose of these levels: the coarsest and the finest as "whole" and "part", others by name."""
-    return (AUTO, WHOLE, *coarse_first(names)[1:-1], PART)
+    known = coarse_first(names)
+    return (AUTO, WHOLE, *known[1:-1], *((PART,) if len(known) > 1 else ()))
 
 
 def offered_name(names: Iterable[str], wanted: str) -> str:
     """The name under which a wanted level is offered; "auto" where it is not."""
     known = tuple(names)
-    ends = {coarsest(known): WHOLE, finest(known): PART}
+    ends = {finest(known): PART, coarsest(known): WHOLE}
     name = ends.get(wanted, wanted)
     return name if name in offered(known) else AUTO
 
@@ -49,3 +52,16 @@ def named_level(names: Iterable[str], wanted: str) -> str:
     if len(known) > 1:
         meant[PART] = finest(known)
     return meant.get(wanted, wanted)
+
+
+def level_of_map(names: Iterable[str], wanted: str) -> str:
+    """The level that is meant among those of a map, or "auto".
+
+    Raises:
+        ConfigError: if the map has levels, yet not that one.
+    """
+    known = tuple(names)
+    name = named_level(known, wanted)
+    if known and name not in (AUTO, *known):
+        raise ConfigError(f"the map has no level '{name}'; it has: {', '.join(known)}")
+    return name

@@ -55,6 +55,8 @@ def test_levels_have_their_order_and_their_names():
     assert offered(("sp", "wp")) == ("auto", "whole", "part")
     names = [offered_name(NAMES, name) for name in ("l", "m", "s", "wp", "part")]
     assert names == ["whole", "m", "part", "auto", "part"]
+    assert offered(("wp",)) == ("auto", "whole")
+    assert [offered_name(("wp",), name) for name in ("wp", "whole", "part")] == ["whole", "whole", "auto"]
 
 
 def test_a_map_of_three_levels_is_built_and_read_again(mapped: Path):
@@ -147,3 +149,15 @@ def test_the_level_of_highest_relevancy_answers(tmp_path: Path):
     assert found.level == "m" and len(found.instances) == 1
     assert set(found.instances[0].gaussian_ids.tolist()) <= set(range(20))
     assert query_map(read, "red", config, level="part").instances == ()  # part is the finest, which is empty
+
+
+def test_a_map_of_one_level_says_that_it_has_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    encoder = BuiltinEncoder()
+    levels = {"wp": level_of([0] * 20, [0], encoder.understand("red").feature[None])}
+    made = SemanticMap(gaussians=gaussians_at(torch.rand(20, 3) * 0.1), levels=levels, encoder=encoder.identity)
+    path = tmp_path / "map"
+    publish(MapDirectory.create(path), made)
+    for asked in (["red"], ["--at", "0", "0", "0"]):
+        assert main(["query", str(path), *asked, "--level", "whole"]) == 0
+        assert main(["query", str(path), *asked, "--level", "part"]) == 2
+        assert "the map has no level 'part'; it has: wp" in capsys.readouterr().err

@@ -21,11 +21,11 @@ from ccl_lgs_ros.errors import (
     WeightsError,
 )
 from ccl_lgs_ros.geometry import invert_rigid, rigid, transform_points
-from ccl_lgs_ros.level_names import named_level
+from ccl_lgs_ros.level_names import level_of_map
 from ccl_lgs_ros.query.boxes import overlap
 from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.ros.map_reader import MapReader, NoMapError
-from ccl_lgs_ros.ros.requests import MOST_INSTANCES, BadRequestError, Question
+from ccl_lgs_ros.ros.requests import MOST_INSTANCES, Question
 from ccl_lgs_ros.ros.turns import BusyError
 from ccl_lgs_ros.srv import SemanticQuery
 from ccl_lgs_ros.structures import SemanticMap
@@ -64,7 +64,7 @@ def ask(reader: MapReader, config: MapConfig, question: Question, lookup: Lookup
     semantic_map = reader.map
     if question.prompt.split() and not any(level.num_tracks for level in semantic_map.levels.values()):
         raise NoSemanticsError("the map has no language yet; wait for the next keyframes")
-    level = _level(question.level or config.query.level, semantic_map)
+    level = level_of_map(semantic_map.levels, question.level or config.query.level)
     frame = question.frame or semantic_map.map_frame
     answer_from_world = np.eye(4) if frame == semantic_map.map_frame else lookup(frame, semantic_map.map_frame)
     asker = _asker(question, config, semantic_map.map_frame, answer_from_world, lookup)
@@ -154,13 +154,6 @@ def _asker(
         return lookup(map_frame, config.frames.base_frame)
     except TransformError:
         return None
-
-
-def _level(wanted: str, semantic_map: SemanticMap) -> str:
-    name = named_level(semantic_map.levels, wanted)
-    if name != "auto" and semantic_map.levels and name not in semantic_map.levels:
-        raise BadRequestError(f"the map has no level '{name}'; it has: {', '.join(semantic_map.levels)}")
-    return name
 
 
 def _inside(instances: Sequence[Instance], region: Box, world_from_answer: NDArray[np.float64]) -> list[Instance]:
