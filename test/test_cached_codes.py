@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 import torch
-from labelled_wall import Views, is_clear, is_right, labels_by_side, rows_of, wall
+from labelled_wall import Views, is_clear, is_right, labels_by_side, rows_of, wall, without_codebook
 from torch import Tensor
 
 from ccl_lgs_ros.errors import Cancelled
@@ -144,19 +144,7 @@ def test_nothing_seen_says_nothing() -> None:
 
 
 def test_a_level_without_a_codebook_says_nothing() -> None:
-    empty = dataclasses.replace(
-        labels_by_side(),
-        track_of_label=torch.zeros(0, dtype=torch.int64),
-        code_of_label=torch.zeros(0, dtype=torch.int64),
-        codebook=Codebook.empty(4),
-    )
-
-    class Blank(Views):
-        def __getitem__(self, index: int, /) -> LabelledView:
-            view = super().__getitem__(index)
-            return dataclasses.replace(view, labels={**view.labels, "sp": torch.full_like(view.labels["sp"], NONE)})
-
-    lifting = lift(wall(), Blank(), {"sp": empty, "wp": labels_by_side()})
+    lifting = lift(wall(), Views(blank=["sp"]), {"sp": without_codebook(), "wp": labels_by_side()})
     assert (lifting.label_of_gaussian["sp"] == NONE).all() and (spoken(lifting, "sp").entry == NONE).all()
     assert (lifting.label_of_gaussian["wp"] != NONE).any()
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an optimisation spends its steps and its time: what it moves, where it goes on, and when it ends."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from depth_scene import CAMERA, drive, view
+from kept import Kept
 from splat_scene import make_gaussians
 from torch import Tensor
 
@@ -133,19 +133,6 @@ def test_the_loss_and_its_gradient_are_those_of_the_plain_one(ssim_weight: float
     assert float(fast.detach()) == pytest.approx(float(plain.detach()), rel=1e-9)
     (expected,), (found,) = (torch.autograd.grad(3.0 * loss, shown) for loss in (plain, fast))
     assert torch.allclose(found, expected, rtol=1e-6, atol=1e-9)
-
-
-class Kept:
-    """A checkpoint in memory."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-
-    def load(self) -> Mapping[str, Tensor]:
-        return self.tensors
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 """Laws of the distilled field: it learns the codes, gives the votes their due, stops, and goes on after a kill."""
 
 import dataclasses
-from collections.abc import Mapping
 
 import pytest
 import torch
-from labelled_wall import CAMERA, Views, is_clear, is_right, labels_by_side, wall
-from torch import Tensor
+from kept import Kept, cancels_at
+from labelled_wall import CAMERA, Views, is_clear, is_right, labels_by_side, lifts, no_labels, tensors_of, wall
 from torch.nn.functional import cross_entropy, normalize
 
 from ccl_lgs_ros.errors import Cancelled
@@ -15,76 +14,29 @@ from ccl_lgs_ros.field.decoder import decoded_codes, logits, most_likely, new_de
 from ccl_lgs_ros.field.distillation import DistillationLifter
 from ccl_lgs_ros.field.learning import FieldLearner
 from ccl_lgs_ros.field.pixels import HELD_OUT_STRIDE
-from ccl_lgs_ros.labelling import Lifting
+from ccl_lgs_ros.labelling import LevelLabels, Lifting
 from ccl_lgs_ros.level_names import LEVELS
-from ccl_lgs_ros.protocols import NoCheckpoint, no_progress
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
 from ccl_lgs_ros.structures import NONE, SemanticField
 
 RASTERIZER = NumbaRasterizer()
-LABELS = dict.fromkeys(LEVELS, labels_by_side())
+LABELS: dict[str, LevelLabels] = dict.fromkeys(LEVELS, labels_by_side())
 
-
-class Kept:
-    """A checkpoint in memory."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-        self.saves = 0
-
-    def load(self) -> Mapping[str, Tensor]:
-        return self.tensors
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        self.saves += 1
-
-
-def lifter(**options) -> DistillationLifter:
-    defaults = {
-        "slots": 4,
-        "min_confidence": 0.5,
-        "min_labelled": 0.3,
-        "channels": 8,
-        "iterations": 80,
-        "learning_rate": 1e-2,
-        "batch_px": 256,
-        "joint": False,
-        "decode": "votes",
-        "patience": 0,
-        "checkpoint_every": 20,
-    }
-    return DistillationLifter(**{**defaults, **options})
-
-
-def lift(checkpoint=None, progress=no_progress, labels=LABELS, views=None, seed: int = 0, **options) -> Lifting:
-    return lifter(**options).lift(
-        wall(),
-        Views() if views is None else views,
-        labels,
-        RASTERIZER,
-        generator=torch.Generator().manual_seed(seed),
-        checkpoint=checkpoint or NoCheckpoint(),
-        progress=progress,
-    )
-
-
-def cancels_at(step: int):
-    def progress(stage: str, done: int, total: int, **figures: float) -> None:
-        if stage == "distill" and done == step:
-            raise Cancelled
-
-    return progress
-
-
-def everything(lifting: Lifting) -> dict[str, Tensor]:
-    assert lifting.field is not None
-    found = {f"features.{name}": tensor for name, tensor in lifting.field.features.items()}
-    for name, decoder in lifting.field.decoders.items():
-        found.update({f"decoder.{name}.{key}": tensor for key, tensor in decoder.items()})
-    found.update({f"label.{name}": tensor for name, tensor in lifting.label_of_gaussian.items()})
-    found.update({f"confidence.{name}": tensor for name, tensor in lifting.confidence.items()})
-    return {**found, **lifting.gaussians.tensors()}
+lift = lifts(
+    DistillationLifter,
+    LABELS,
+    slots=4,
+    min_confidence=0.5,
+    min_labelled=0.3,
+    channels=8,
+    iterations=80,
+    learning_rate=1e-2,
+    batch_px=256,
+    joint=False,
+    decode="votes",
+    patience=0,
+    checkpoint_every=20,
+)
 
 
 def learner(joint: bool = False, batch_px: int = 0) -> FieldLearner:
@@ -210,14 +162,14 @@ def test_a_held_out_view_moves_nothing_but_features():
 
 
 def test_equal_generators_give_equal_fields(lifted):
-    again, other = everything(lift()), everything(lift(seed=1))
-    assert all(torch.equal(tensor, again[name]) for name, tensor in everything(lifted).items())
+    again, other = tensors_of(lift()), tensors_of(lift(seed=1))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in tensors_of(lifted).items())
     assert not torch.equal(again["features.wp"], other["features.wp"])
 
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(joint):
-    whole = everything(lift(joint=joint, iterations=30))
+    whole = tensors_of(lift(joint=joint, iterations=30))
     kept = Kept()
     with pytest.raises(Cancelled):
         lift(kept, cancels_at(13), joint=joint, iterations=30)
@@ -229,7 +181,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(joint):
 
     resumed = lift(kept, note, joint=joint, iterations=30, seed=9)
     assert steps == list(range(14, 31))
-    assert all(torch.equal(tensor, whole[name]) for name, tensor in everything(resumed).items())
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in tensors_of(resumed).items())
 
 
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint():
@@ -240,11 +192,11 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint():
         if done == 17:
             raise Killed
 
-    kept, whole = Kept(), everything(lift(iterations=30, checkpoint_every=5))
+    kept, whole = Kept(), tensors_of(lift(iterations=30, checkpoint_every=5))
     with pytest.raises(Killed):
         lift(kept, dies, iterations=30, checkpoint_every=5)
     assert kept.saves == 3
-    resumed = everything(lift(kept, iterations=30, checkpoint_every=5))
+    resumed = tensors_of(lift(kept, iterations=30, checkpoint_every=5))
     assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
 
 
@@ -264,7 +216,7 @@ def test_patience_ends_a_training_that_gains_no_more(monkeypatch):
 
 def test_decoding_single_gaussians_is_another_answer(lifted):
     alone = lift(decode="gaussians")
-    assert torch.equal(everything(alone)["features.wp"], everything(lifted)["features.wp"])
+    assert torch.equal(tensors_of(alone)["features.wp"], tensors_of(lifted)["features.wp"])
     assert alone.field is not None
     code, _ = most_likely(alone.field.decoders["wp"], alone.field.features["wp"])
     label = alone.label_of_gaussian["wp"]
@@ -274,26 +226,8 @@ def test_decoding_single_gaussians_is_another_answer(lifted):
 
 
 def test_a_level_without_a_codebook_has_no_labels():
-    none = torch.zeros(0, dtype=torch.int64)
-    table = labels_by_side().table
-    nothing = dataclasses.replace(
-        table, features=table.features[:0], track=none, weight=table.weight[:0], start=torch.zeros(5, dtype=torch.int64)
-    )
-    empty = dataclasses.replace(
-        labels_by_side(),
-        table=nothing,
-        label_of_row=none,
-        track_of_label=none,
-        code_of_label=none,
-        codebook=type(labels_by_side().codebook).empty(4),
-    )
-
-    class Blank(Views):
-        def __getitem__(self, index: int, /):
-            view = super().__getitem__(index)
-            return dataclasses.replace(view, labels={**view.labels, "sp": torch.full_like(view.labels["sp"], NONE)})
-
-    lifting = lift(labels={"sp": empty, "wp": labels_by_side()}, views=Blank(), iterations=20)
+    labels = {"sp": no_labels(), "wp": labels_by_side()}
+    lifting = lift(labels=labels, views=Views(blank=["sp"]), iterations=20)
     assert (lifting.label_of_gaussian["sp"] == NONE).all() and not lifting.confidence["sp"].any()
     assert (lifting.label_of_gaussian["wp"] != NONE).any()
     assert lifting.field is not None and list(lifting.field.features) == ["wp"]

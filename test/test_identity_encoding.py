@@ -2,72 +2,42 @@
 """Laws of identity encoding: its losses by hand, its neighbours, what it teaches Gaussians, and that it goes on."""
 
 import dataclasses
-from collections.abc import Mapping
 from math import log
 
 import pytest
 import torch
-from labelled_wall import Views, is_clear, is_right, labels_by_side, wall
+from kept import Kept, cancels_at
+from labelled_wall import Views, is_clear, is_right, labels_by_side, lifts, no_labels, tensors_of, wall
 from torch import Tensor
 
 from ccl_lgs_ros.errors import Cancelled
 from ccl_lgs_ros.field.identity_encoding import IdentityEncodingLifter, classes_of
 from ccl_lgs_ros.field.identity_losses import identity_loss, nearest_neighbours, neighbour_divergence
-from ccl_lgs_ros.labelling import Lifting
+from ccl_lgs_ros.labelling import LevelLabels, Lifting
 from ccl_lgs_ros.level_names import LEVELS
-from ccl_lgs_ros.protocols import NoCheckpoint, no_progress
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
 from ccl_lgs_ros.structures import NONE, Gaussians
 
 RASTERIZER = NumbaRasterizer()
-LABELS = dict.fromkeys(LEVELS, labels_by_side())
+LABELS: dict[str, LevelLabels] = dict.fromkeys(LEVELS, labels_by_side())
 
-
-class Kept:
-    """A checkpoint in memory."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-
-    def load(self) -> Mapping[str, Tensor]:
-        return self.tensors
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def lift(
-    checkpoint=None, progress=no_progress, labels=LABELS, views=None, scene: Gaussians | None = None, seed=0, **options
-) -> Lifting:
-    defaults = {
-        "slots": 4,
-        "min_confidence": 0.5,
-        "min_labelled": 0.3,
-        "channels": 4,
-        "iterations": 60,
-        "learning_rate": 2e-2,
-        "batch_px": 256,
-        "neighbours": 5,
-        "neighbour_weight": 2.0,
-        "neighbour_sample": 100,
-        "decode": "gaussians",
-        "patience": 0,
-        "checkpoint_every": 10,
-    }
-    return IdentityEncodingLifter(**{**defaults, **options}).lift(
-        wall() if scene is None else scene,
-        Views() if views is None else views,
-        labels,
-        RASTERIZER,
-        generator=torch.Generator().manual_seed(seed),
-        checkpoint=checkpoint or NoCheckpoint(),
-        progress=progress,
-    )
-
-
-def everything(lifting: Lifting) -> dict[str, Tensor]:
-    found = {f"label.{name}": label for name, label in lifting.label_of_gaussian.items()}
-    return {**found, **{f"confidence.{name}": sure for name, sure in lifting.confidence.items()}}
+lift = lifts(
+    IdentityEncodingLifter,
+    LABELS,
+    slots=4,
+    min_confidence=0.5,
+    min_labelled=0.3,
+    channels=4,
+    iterations=60,
+    learning_rate=2e-2,
+    batch_px=256,
+    neighbours=5,
+    neighbour_weight=2.0,
+    neighbour_sample=100,
+    decode="gaussians",
+    patience=0,
+    checkpoint_every=10,
+)
 
 
 def beliefs(*probabilities: list[float]) -> Tensor:
@@ -154,17 +124,17 @@ def test_what_no_view_shows_learns_from_its_neighbours():
     unseen = dataclasses.replace(wall(), logit_opacities=torch.full((len(wall()),), -20.0))
     scene, hidden = behind.joined(unseen), slice(len(wall()), None)
     clear = is_clear(wall())
-    taught = lift(scene=scene, neighbour_weight=20.0, neighbour_sample=600).label_of_gaussian["wp"][hidden]
-    alone = lift(scene=scene, neighbour_weight=0.0).label_of_gaussian["wp"][hidden]
+    taught = lift(gaussians=scene, neighbour_weight=20.0, neighbour_sample=600).label_of_gaussian["wp"][hidden]
+    alone = lift(gaussians=scene, neighbour_weight=0.0).label_of_gaussian["wp"][hidden]
     truth = is_right(wall()).int()
     assert (taught == truth)[clear].float().mean() > 0.9
     assert (alone == truth)[clear].float().mean() < 0.7
 
 
 def test_equal_generators_give_equal_labels(lifted):
-    again, other = everything(lift()), everything(lift(seed=1))
-    assert all(torch.equal(tensor, again[name]) for name, tensor in everything(lifted).items())
-    assert any(not torch.equal(tensor, other[name]) for name, tensor in everything(lifted).items())
+    again, other = tensors_of(lift()), tensors_of(lift(seed=1))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in tensors_of(lifted).items())
+    assert any(not torch.equal(tensor, other[name]) for name, tensor in tensors_of(lifted).items())
 
 
 def test_geometry_is_what_it_was(lifted):
@@ -175,47 +145,25 @@ def test_geometry_is_what_it_was(lifted):
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(lifted):
     kept, steps = Kept(), []
 
-    def stops(stage: str, done: int, total: int, **figures: float) -> None:
-        if stage == "distill" and done == 33:
-            raise Cancelled
-
     def note(stage: str, done: int, total: int, **figures: float) -> None:
         if stage == "distill":
             steps.append(done)
 
     with pytest.raises(Cancelled):
-        lift(kept, stops)
-    resumed = everything(lift(kept, note, seed=9))
+        lift(kept, cancels_at(33))
+    resumed = tensors_of(lift(kept, note, seed=9))
     assert steps == list(range(34, 61))
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in everything(lifted).items())
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in tensors_of(lifted).items())
 
 
 @pytest.mark.parametrize("decode", ["gaussians", "votes"])
 def test_of_nothing_nothing_is_learnt(decode):
-    none = torch.zeros(0, dtype=torch.int64)
-    table = labels_by_side().table
-    nothing = dataclasses.replace(
-        table, features=table.features[:0], track=none, weight=table.weight[:0], start=torch.zeros(5, dtype=torch.int64)
-    )
-    empty = dataclasses.replace(
-        labels_by_side(),
-        table=nothing,
-        label_of_row=none,
-        track_of_label=none,
-        code_of_label=none,
-        codebook=type(labels_by_side().codebook).empty(4),
-    )
-
-    class Blank(Views):
-        def __getitem__(self, index: int, /):
-            view = super().__getitem__(index)
-            return dataclasses.replace(view, labels=dict.fromkeys(LEVELS, torch.full_like(view.labels["wp"], NONE)))
-
+    blank = Views(blank=LEVELS)
     for lifting in (
         lift(views=Views(count=0), decode=decode),
-        lift(labels=dict.fromkeys(LEVELS, empty), views=Blank(), decode=decode),
-        lift(views=Blank(), decode=decode),
+        lift(labels=dict.fromkeys(LEVELS, no_labels()), views=blank, decode=decode),
+        lift(views=blank, decode=decode),
     ):
         assert all((label == NONE).all() for label in lifting.label_of_gaussian.values())
         assert not any(confidence.any() for confidence in lifting.confidence.values())
-    assert len(lift(scene=Gaussians.empty(), decode=decode).label_of_gaussian["wp"]) == 0
+    assert len(lift(gaussians=Gaussians.empty(), decode=decode).label_of_gaussian["wp"]) == 0

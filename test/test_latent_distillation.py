@@ -2,12 +2,12 @@
 """Laws of the field of latents: the autoencoder reconstructs, blends become latents, and a run that ends goes on."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import cast
 
 import pytest
 import torch
-from labelled_wall import CAMERA, Views, is_clear, is_right, labels_by_side, wall
+from kept import Kept, cancels_at
+from labelled_wall import CAMERA, Views, is_clear, is_right, labels_by_side, lifts, no_labels, tensors_of, wall
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -28,96 +28,33 @@ from ccl_lgs_ros.field.latent_distillation import LatentDistillationLifter
 from ccl_lgs_ros.field.latent_learning import LatentLearner
 from ccl_lgs_ros.field.pixels import HELD_OUT_STRIDE
 from ccl_lgs_ros.field_view import code_view, field_relevancies, field_view
-from ccl_lgs_ros.labelling import LevelLabels, Lifting, SegmentTable
-from ccl_lgs_ros.protocols import Encoder, NoCheckpoint, no_progress
+from ccl_lgs_ros.labelling import Lifting
+from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
-from ccl_lgs_ros.structures import NONE, Codebook, Gaussians, SemanticLevel, SemanticMap
+from ccl_lgs_ros.structures import NONE, Gaussians, SemanticLevel, SemanticMap
 
 RASTERIZER = NumbaRasterizer()
 LEVELS = ("s", "l")
 
 
-class Kept:
-    """A checkpoint in memory."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-
-    def load(self) -> Mapping[str, Tensor]:
-        return self.tensors
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-class LevelViews(Views):
-    """The views of the wall, at other levels; the middle one shows nothing."""
-
-    def __getitem__(self, index: int, /):
-        view = super().__getitem__(index)
-        rows, labels = dict.fromkeys(LEVELS, view.rows["wp"]), dict.fromkeys(LEVELS, view.labels["wp"])
-        nothing = torch.full_like(view.rows["wp"], NONE)
-        return dataclasses.replace(view, rows={**rows, "m": nothing}, labels={**labels, "m": nothing})
-
-
-def no_labels() -> LevelLabels:
-    """Of a level at which no keyframe has a segment."""
-    none = torch.zeros(0, dtype=torch.int64)
-    starts = torch.zeros(5, dtype=torch.int64)
-    return LevelLabels(
-        table=SegmentTable(features=torch.zeros(0, 4), track=none, weight=torch.zeros(0), start=starts),
-        label_of_row=none,
-        track_of_label=none,
-        code_of_label=none,
-        codebook=Codebook.empty(4),
-    )
-
-
 LABELS = {"s": labels_by_side(), "m": no_labels(), "l": labels_by_side()}
+VIEWS = Views(levels=tuple(LABELS), blank=["m"])
 
-
-def lift(
-    checkpoint=None, progress=no_progress, labels=LABELS, views=None, seed: int = 0, gaussians=None, **options
-) -> Lifting:
-    defaults = {
-        "slots": 4,
-        "min_confidence": 0.5,
-        "min_labelled": 0.3,
-        "channels": 3,
-        "latent_iterations": 60,
-        "iterations": 60,
-        "learning_rate": 2e-2,
-        "batch_px": 256,
-        "patience": 0,
-        "checkpoint_every": 20,
-    }
-    return LatentDistillationLifter(**{**defaults, **options}).lift(
-        wall() if gaussians is None else gaussians,
-        LevelViews() if views is None else views,
-        labels,
-        RASTERIZER,
-        generator=torch.Generator().manual_seed(seed),
-        checkpoint=checkpoint or NoCheckpoint(),
-        progress=progress,
-    )
-
-
-def cancels_at(stage: str, step: int):
-    def progress(name: str, done: int, total: int, **figures: float) -> None:
-        if name == stage and done == step:
-            raise Cancelled
-
-    return progress
-
-
-def everything(lifting: Lifting) -> dict[str, Tensor]:
-    assert lifting.field is not None
-    found = {f"features.{name}": tensor for name, tensor in lifting.field.features.items()}
-    for name, decoder in lifting.field.decoders.items():
-        found.update({f"decoder.{name}.{key}": tensor for key, tensor in decoder.items()})
-    found.update({f"label.{name}": tensor for name, tensor in lifting.label_of_gaussian.items()})
-    found.update({f"confidence.{name}": tensor for name, tensor in lifting.confidence.items()})
-    return found
+lift = lifts(
+    LatentDistillationLifter,
+    LABELS,
+    VIEWS,
+    slots=4,
+    min_confidence=0.5,
+    min_labelled=0.3,
+    channels=3,
+    latent_iterations=60,
+    iterations=60,
+    learning_rate=2e-2,
+    batch_px=256,
+    patience=0,
+    checkpoint_every=20,
+)
 
 
 def learner(batch_px: int = 0) -> LatentLearner:
@@ -187,7 +124,7 @@ def test_a_pixel_takes_the_entry_nearest_to_its_vector():
 
 
 def test_the_loss_is_the_mean_distance_of_blend_and_latent_over_covered_pixels_of_a_segment():
-    learning, view = learner(), LevelViews()[0]
+    learning, view = learner(), VIEWS[0]
     rows = view.rows["s"].clone()
     rows[10:, 5:9] = NONE
     before = learning.field
@@ -207,7 +144,7 @@ def test_the_loss_is_the_mean_distance_of_blend_and_latent_over_covered_pixels_o
 
 
 def test_a_view_without_segments_teaches_nothing():
-    learning, view = learner(), LevelViews()[0]
+    learning, view = learner(), VIEWS[0]
     before = learning.field.features["s"].clone()
     nothing = dict.fromkeys(LEVELS, view.rows["m"])
     score = learning.step(dataclasses.replace(view, rows=nothing), RASTERIZER)
@@ -237,7 +174,7 @@ def test_a_level_without_segments_has_no_labels_and_no_field(lifted):
 
 @pytest.mark.parametrize("missing", ["views", "gaussians", "codebooks"])
 def test_where_there_is_nothing_there_are_no_labels(missing):
-    views = LevelViews(count=0) if missing == "views" else None
+    views = Views(count=0) if missing == "views" else None
     gaussians = Gaussians.empty() if missing == "gaussians" else wall()
     labels = dict.fromkeys(LABELS, no_labels()) if missing == "codebooks" else LABELS
     lifting = lift(views=views, gaussians=gaussians, labels=labels)
@@ -245,25 +182,25 @@ def test_where_there_is_nothing_there_are_no_labels(missing):
 
 
 def test_equal_generators_give_equal_fields(lifted):
-    again = everything(lift())
-    assert all(torch.equal(tensor, again[name]) for name, tensor in everything(lifted).items())
-    assert not torch.equal(everything(lift(seed=1, iterations=5))["features.s"], again["features.s"])
+    again = tensors_of(lift())
+    assert all(torch.equal(tensor, again[name]) for name, tensor in tensors_of(lifted).items())
+    assert not torch.equal(tensors_of(lift(seed=1, iterations=5))["features.s"], again["features.s"])
 
 
 @pytest.mark.parametrize(("stage", "step"), [("autoencoder", 13), ("distill", 13)])
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(stage, step, lifted):
     kept = Kept()
     with pytest.raises(Cancelled):
-        lift(kept, cancels_at(stage, step))
+        lift(kept, cancels_at(step, stage))
     steps = {"autoencoder": [], "distill": []}
 
     def note(name: str, done: int, total: int, **figures: float) -> None:
         steps.get(name, []).append(done)
 
-    resumed = everything(lift(kept, note, seed=9))
+    resumed = tensors_of(lift(kept, note, seed=9))
     assert steps[stage] == list(range(14, 61))
     assert steps["autoencoder"] or stage == "distill"
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in everything(lifted).items())
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in tensors_of(lifted).items())
 
 
 def test_no_checkpoint_is_kept_where_none_is_asked_for():
@@ -307,7 +244,7 @@ def asked(text: str, level: str) -> Answer:
 
 
 def test_a_view_of_the_field_shows_how_relevant_each_decoded_vector_is(lifted):
-    seen, view = semantic_map(lifted), LevelViews()[1]
+    seen, view = semantic_map(lifted), VIEWS[1]
     where = RASTERIZER, CAMERA, view.pose
     mask, relevancy = field_view(seen, asked("0", "l"), SEES, *where)  # code 0 is on the right
     is_asked = view.labels["l"] != NONE
@@ -323,8 +260,8 @@ def test_a_view_of_the_field_shows_how_relevant_each_decoded_vector_is(lifted):
 
 def test_relevancies_come_at_every_level_that_has_a_field(lifted):
     prompts = [asked(text, "l").prompt for text in "02"]
-    found = field_relevancies(semantic_map(lifted), prompts, SEES, RASTERIZER, CAMERA, LevelViews()[1].pose)
+    found = field_relevancies(semantic_map(lifted), prompts, SEES, RASTERIZER, CAMERA, VIEWS[1].pose)
     assert tuple(found) == LEVELS
     assert found["s"].shape == (2, CAMERA.height, CAMERA.width)
-    right = LevelViews()[1].labels["s"] == 1
+    right = VIEWS[1].labels["s"] == 1
     assert found["s"][0][right].mean() > 0.8 > 0.2 > found["s"][1][right].mean()

@@ -3,12 +3,11 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 
 import pytest
 import torch
-from labelled_wall import Views, is_clear, is_right, labels_by_side, wall
-from torch import Tensor
+from kept import Kept, cancels_at
+from labelled_wall import Views, is_clear, is_right, labels_by_side, lifts, tensors_of, wall
 from torch.nn.functional import cross_entropy
 
 from ccl_lgs_ros.errors import Cancelled
@@ -22,7 +21,6 @@ from ccl_lgs_ros.field.smoothing import (
     smoothness,
 )
 from ccl_lgs_ros.labelling import LabelledView, Lifting
-from ccl_lgs_ros.protocols import NoCheckpoint, no_progress
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
 from ccl_lgs_ros.structures import NONE, Gaussians
 
@@ -42,45 +40,22 @@ class DisputedViews(Views):
         return dataclasses.replace(view, labels={"wp": labels})
 
 
-class Kept:
-    """A checkpoint in memory."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-
-    def load(self) -> Mapping[str, Tensor]:
-        return self.tensors
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def lift(
-    checkpoint=None, progress=no_progress, labels=LABELS, views=None, seed: int = 0, gaussians=None, **options
-) -> Lifting:
-    defaults = {
-        "slots": 4,
-        "min_confidence": 0.5,
-        "min_labelled": 0.3,
-        "channels": 8,
-        "iterations": 80,
-        "learning_rate": 1e-2,
-        "batch_px": 256,
-        "patience": 0,
-        "checkpoint_every": 20,
-        "uncertainty_weight": 0.5,
-        "smooth_weight": 1.0,
-        "smooth_frequencies": 2,
-    }
-    return SmoothedDistillationLifter(**{**defaults, **options}).lift(
-        wall() if gaussians is None else gaussians,
-        Views() if views is None else views,
-        labels,
-        RASTERIZER,
-        generator=torch.Generator().manual_seed(seed),
-        checkpoint=checkpoint or NoCheckpoint(),
-        progress=progress,
-    )
+lift = lifts(
+    SmoothedDistillationLifter,
+    LABELS,
+    slots=4,
+    min_confidence=0.5,
+    min_labelled=0.3,
+    channels=8,
+    iterations=80,
+    learning_rate=1e-2,
+    batch_px=256,
+    patience=0,
+    checkpoint_every=20,
+    uncertainty_weight=0.5,
+    smooth_weight=1.0,
+    smooth_frequencies=2,
+)
 
 
 def learner(**options) -> SmoothedLearner:
@@ -88,17 +63,6 @@ def learner(**options) -> SmoothedLearner:
     own = {"uncertainty_weight": 1.0, "smooth_weight": 1.0, "smooth_frequencies": 0}
     generator = torch.Generator().manual_seed(0)
     return SmoothedLearner(wall(), {"wp": 3}, **{**defaults, **own, **options}, generator=generator)
-
-
-def everything(lifting: Lifting) -> dict[str, Tensor]:
-    assert lifting.field is not None
-    return {
-        "features": lifting.field.features["wp"],
-        **lifting.field.decoders["wp"],
-        "label": lifting.label_of_gaussian["wp"],
-        "confidence": lifting.confidence["wp"],
-        "uncertainty": lifting.uncertainty["wp"],
-    }
 
 
 @pytest.fixture(scope="module")
@@ -225,26 +189,22 @@ def test_semantics_move_no_geometry(disputed):
 
 
 def test_equal_generators_give_equal_fields(disputed):
-    again, other = everything(lift(views=DisputedViews())), everything(lift(views=DisputedViews(), seed=1))
-    assert all(torch.equal(tensor, again[name]) for name, tensor in everything(disputed).items())
-    assert not torch.equal(again["features"], other["features"])
+    again, other = tensors_of(lift(views=DisputedViews())), tensors_of(lift(views=DisputedViews(), seed=1))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in tensors_of(disputed).items())
+    assert not torch.equal(again["features.wp"], other["features.wp"])
 
 
 def test_more_gaussians_than_are_smoothed_at_once_take_turns(monkeypatch):
     monkeypatch.setattr("ccl_lgs_ros.field.smoothed_distillation.SMOOTHED_AT_ONCE", 16)
-    again = everything(lift(iterations=30))
-    assert all(torch.equal(tensor, again[name]) for name, tensor in everything(lift(iterations=30)).items())
+    again = tensors_of(lift(iterations=30))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in tensors_of(lift(iterations=30)).items())
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been():
-    def stops(stage: str, done: int, total: int, **figures: float) -> None:
-        if stage == "distill" and done == 13:
-            raise Cancelled
-
-    kept, whole = Kept(), everything(lift(iterations=30))
+    kept, whole = Kept(), tensors_of(lift(iterations=30))
     with pytest.raises(Cancelled):
-        lift(kept, stops, iterations=30)
-    resumed = everything(lift(kept, iterations=30, seed=9))
+        lift(kept, cancels_at(13), iterations=30)
+    resumed = tensors_of(lift(kept, iterations=30, seed=9))
     assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
 
 

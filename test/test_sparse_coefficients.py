@@ -3,68 +3,37 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 
 import pytest
 import torch
-from labelled_wall import Views, is_clear, is_right, labels_by_side, wall
+from kept import Kept, cancels_at
+from labelled_wall import Views, is_clear, is_right, labels_by_side, lifts, tensors_of, wall, without_codebook
 from torch import Tensor
 
 from ccl_lgs_ros.errors import Cancelled
 from ccl_lgs_ros.field.sparse_coefficients import SparseCoefficientsLifter, labels_of_entries, voted_logits
 from ccl_lgs_ros.field.sparse_learning import cosine_loss, sparse_coefficients
-from ccl_lgs_ros.labelling import LabelledView, LevelLabels, Lifting
+from ccl_lgs_ros.labelling import LevelLabels, Lifting
 from ccl_lgs_ros.languages import SparseCodes
 from ccl_lgs_ros.level_names import LEVELS
-from ccl_lgs_ros.protocols import NoCheckpoint, no_progress
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
 from ccl_lgs_ros.structures import NONE, Codebook, Gaussians, VoteTable
 
 RASTERIZER = NumbaRasterizer()
 LABELS: dict[str, LevelLabels] = dict.fromkeys(LEVELS, labels_by_side())
 
-
-class Kept:
-    """A checkpoint in memory."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-
-    def load(self) -> Mapping[str, Tensor]:
-        return self.tensors
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def lift(
-    labels: Mapping[str, LevelLabels] = LABELS,
-    *,
-    gaussians: Gaussians | None = None,
-    views=None,
-    checkpoint=None,
-    progress=no_progress,
-    **options,
-) -> Lifting:
-    defaults = {
-        "slots": 2,
-        "min_confidence": 0.0,
-        "min_labelled": 0.3,
-        "iterations": 40,
-        "learning_rate": 1e-2,
-        "batch_px": 256,
-        "patience": 0,
-        "checkpoint_every": 10,
-    }
-    return SparseCoefficientsLifter(**{**defaults, **options}).lift(
-        wall() if gaussians is None else gaussians,
-        Views() if views is None else views,
-        labels,
-        RASTERIZER,
-        generator=torch.Generator().manual_seed(0),
-        checkpoint=checkpoint or NoCheckpoint(),
-        progress=progress,
-    )
+lift = lifts(
+    SparseCoefficientsLifter,
+    LABELS,
+    slots=2,
+    min_confidence=0.0,
+    min_labelled=0.3,
+    iterations=40,
+    learning_rate=1e-2,
+    batch_px=256,
+    patience=0,
+    checkpoint_every=10,
+)
 
 
 def spoken(lifting: Lifting, level: str = "wp") -> SparseCodes:
@@ -74,13 +43,7 @@ def spoken(lifting: Lifting, level: str = "wp") -> SparseCodes:
 
 
 def everything(lifting: Lifting) -> dict[str, Tensor]:
-    return {
-        "entries": lifting.labels["wp"].codebook.entries,
-        "entry": spoken(lifting).entry,
-        "weight": spoken(lifting).weight,
-        "label": lifting.label_of_gaussian["wp"],
-        "confidence": lifting.confidence["wp"],
-    }
+    return {**tensors_of(lifting), "entry": spoken(lifting).entry, "weight": spoken(lifting).weight}
 
 
 def apart() -> LevelLabels:
@@ -139,14 +102,14 @@ def test_labels_are_the_entries_of_the_codebook() -> None:
 
 
 def test_a_wall_learns_what_its_sides_look_like() -> None:
-    lifting = lift({"wp": apart()}, iterations=150, learning_rate=0.05)
+    lifting = lift(labels={"wp": apart()}, iterations=150, learning_rate=0.05)
     codes, entries = spoken(lifting), lifting.labels["wp"].codebook.entries
     assert torch.allclose(entries.norm(dim=1), torch.ones(3), atol=1e-5)
     weight = codes.weight.float() / 255
     vector = torch.nn.functional.normalize((weight[..., None] * entries[codes.entry.clamp_min(0).long()]).sum(1), dim=1)
     is_sure = is_clear(wall()) & (lifting.label_of_gaussian["wp"] != NONE)
     wanted = torch.where(is_right(wall())[:, None], torch.tensor([0.0, 0.8, 0.0, 0.6]), torch.tensor([0.6, 0, 0.8, 0]))
-    before = lift({"wp": apart()}, iterations=0)
+    before = lift(labels={"wp": apart()}, iterations=0)
     assert before.figures is not None and lifting.figures is not None
     start = before.labels["wp"].codebook.entries[spoken(before).entry[:, 0].clamp_min(0).long()]
     assert ((start * wanted).sum(dim=1)[is_sure]).mean() < 0.85
@@ -180,7 +143,7 @@ def test_blending_vectors_is_blending_coefficients() -> None:
             table=dataclasses.replace(level.table, features=wide(features)),
             codebook=Codebook(entries=wide(five), weight=torch.ones(5)),
         )
-        found.append(lift({"wp": labels}, iterations=8))
+        found.append(lift(labels={"wp": labels}, iterations=8))
     short, long = found
     assert torch.allclose(longer(short.labels["wp"].codebook.entries), long.labels["wp"].codebook.entries, atol=1e-3)
     assert short.figures is not None and long.figures is not None
@@ -199,13 +162,9 @@ def test_equal_inputs_give_equal_mixtures() -> None:
 
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_been() -> None:
-    def stop(stage: str, done: int, total: int, **figures: float) -> None:
-        if stage == "distill" and done == 17:
-            raise Cancelled
-
     kept = Kept()
     with pytest.raises(Cancelled):
-        lift(checkpoint=kept, progress=stop)
+        lift(kept, cancels_at(17))
     assert int(kept.tensors["course"][0]) == 17
     whole, resumed = everything(lift()), everything(lift(checkpoint=kept))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
@@ -218,22 +177,11 @@ def test_nothing_seen_says_nothing() -> None:
 
 
 def test_a_level_without_a_codebook_says_nothing() -> None:
-    none = torch.zeros(0, dtype=torch.int64)
-    empty = dataclasses.replace(labels_by_side(), track_of_label=none, code_of_label=none, codebook=Codebook.empty(4))
-
-    class Blank(Views):
-        def __getitem__(self, index: int, /) -> LabelledView:
-            view = super().__getitem__(index)
-            nothing = torch.full_like(view.labels["sp"], NONE)
-            return dataclasses.replace(view, labels={**view.labels, "sp": nothing}, rows={**view.rows, "sp": nothing})
-
-    lifting = lift({"sp": empty, "wp": labels_by_side()}, views=Blank())
+    lifting = lift(labels={"sp": without_codebook(), "wp": labels_by_side()}, views=Views(blank=["sp"]))
     assert (lifting.label_of_gaussian["sp"] == NONE).all() and "sp" not in lifting.languages
     assert (lifting.label_of_gaussian["wp"] != NONE).any()
 
 
 def test_no_codebook_at_any_level_says_nothing() -> None:
-    none = torch.zeros(0, dtype=torch.int64)
-    empty = dataclasses.replace(labels_by_side(), track_of_label=none, code_of_label=none, codebook=Codebook.empty(4))
-    lifting = lift({"wp": empty}, views=Views(count=0))
+    lifting = lift(labels={"wp": without_codebook()}, views=Views(count=0))
     assert (lifting.label_of_gaussian["wp"] == NONE).all() and not lifting.languages
