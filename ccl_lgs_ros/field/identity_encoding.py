@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ccl_lgs_ros.field.coded import labels_of_codes
 from ccl_lgs_ros.field.course import Training
-from ccl_lgs_ros.field.decoder import DECODED_AT_ONCE, MIN_ALPHA
+from ccl_lgs_ros.field.decoded_votes import decoded_votes
+from ccl_lgs_ros.field.decoder import DECODED_AT_ONCE
 from ccl_lgs_ros.field.identity_learning import IdentityLearner
 from ccl_lgs_ros.field.registration import FULL_CONFIDENCE, RegistrationLifter
 from ccl_lgs_ros.field.trained import Score
@@ -91,7 +92,11 @@ class IdentityEncodingLifter:
         if self.decode == "gaussians":
             answers = {name: self._alone(learner, name) for name in classes if len(views)}
         else:
-            answers = self._voted(gaussians, learner, classes, views, rasterizer, progress)
+            identities = {name: learner.identities(name) for name in classes}
+            tables = decoded_votes(
+                self._registration, gaussians, identities, learner.classes, views, rasterizer, progress
+            )
+            answers = {name: self._registration.resolve(table) for name, table in tables.items()}
         found, confidence = {}, {}
         for name, table in seen.items():
             found[name], confidence[name] = self._labelled(table, classes.get(name), answers.get(name))
@@ -134,29 +139,6 @@ class IdentityEncodingLifter:
         best = [learner.evidence(level, part).softmax(dim=1).max(dim=1) for part in parts]
         which, sure = torch.cat([part.indices for part in best]).cpu(), torch.cat([part.values for part in best]).cpu()
         return torch.where(sure >= self.min_confidence, which, NONE), (sure * FULL_CONFIDENCE).round().clamp_min(1)
-
-    @torch.no_grad()
-    def _voted(
-        self,
-        gaussians: Gaussians,
-        learner: IdentityLearner,
-        levels: Mapping[str, Tensor],
-        views: LabelledViews,
-        rasterizer: Rasterizer,
-        progress: Progress,
-    ) -> dict[str, tuple[Tensor, Tensor]]:
-        """The class [N] that most of each Gaussian is classified as in the views, and its share [N] of 255."""
-        tables = {name: VoteTable.empty(len(gaussians), self._registration.slots) for name in levels}
-        for index in range(len(views) if tables else 0):
-            view = views[index]
-            blended, alpha = learner.blended(view, rasterizer)
-            for name, rows in blended.items():
-                best = [learner.evidence(name, part).argmax(dim=1) for part in rows.split(DECODED_AT_ONCE)]
-                classes = torch.where(alpha > MIN_ALPHA, torch.cat(best).view(alpha.shape), NONE).int()
-                votes = rasterizer.vote(gaussians, view.keyframe.camera, view.pose, classes)
-                tables[name] = self._registration.accumulate(tables[name], votes)
-            progress("decode", index + 1, len(views))
-        return {name: self._registration.resolve(table) for name, table in tables.items()}
 
 
 def classes_of(level: LevelLabels) -> Tensor:

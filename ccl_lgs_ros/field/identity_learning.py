@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from ccl_lgs_ros.field.decoder import DECODED_AT_ONCE, MIN_ALPHA
 from ccl_lgs_ros.field.identity_losses import identity_loss, nearest_neighbours, neighbour_divergence
 from ccl_lgs_ros.field.learning import FIRST_LENGTH
 from ccl_lgs_ros.field.pixels import drawn_pixels
 from ccl_lgs_ros.field.trained import Score, Trained
 from ccl_lgs_ros.labelling import LabelledView
 from ccl_lgs_ros.protocols import Rasterizer
-from ccl_lgs_ros.structures import Gaussians
+from ccl_lgs_ros.structures import NONE, Gaussians
 
 CLASSIFIER_RATE = 0.2  # of the learning rate of identities; 5e-4 and 2.5e-3 in Gaussian Grouping
 NEIGHBOURS_EVERY = 5  # steps, as in Gaussian Grouping
@@ -64,11 +65,12 @@ class IdentityLearner(Trained):
     def step(self, view: LabelledView, classes: Mapping[str, Tensor], rasterizer: Rasterizer) -> Score:
         """Learn from a view whose pixels should have these classes [H, W] by level, -1 none."""
         self.steps["identities"] += 1
-        blended, alpha = self.blended(view, rasterizer)
+        identities = torch.cat([self.now[f"identity.{level}"] for level in self._levels], dim=1)
+        drawn = rasterizer.render(self._gaussians, view.keyframe.camera, view.pose, identities)
         losses, correct, total = [], 0, 0
-        for level, rows in blended.items():
-            target = classes[level].flatten().to(alpha.device, torch.int64)
-            learnt, scored = drawn_pixels(classes[level], alpha, self._batch_px, self.generator)
+        for level, blended in zip(self._levels, drawn.features.split(self._channels, dim=2), strict=True):
+            rows, target = blended.flatten(0, 1), classes[level].flatten().to(drawn.alpha.device, torch.int64)
+            learnt, scored = drawn_pixels(classes[level], drawn.alpha, self._batch_px, self.generator)
             if len(learnt):
                 losses.append(identity_loss(self.evidence(level, rows.index_select(0, learnt)), target[learnt]))
             with torch.no_grad():
@@ -78,17 +80,21 @@ class IdentityLearner(Trained):
             losses += [self._weight * self._divergence(level) for level in self._levels]
         return Score(loss=self.descend(losses), correct=correct, total=total)
 
-    def blended(self, view: LabelledView, rasterizer: Rasterizer) -> tuple[dict[str, Tensor], Tensor]:
-        """The identities of all levels blended into a view [H * W, C], and its alpha [H, W] without gradients."""
-        identities = torch.cat([self.now[f"identity.{level}"] for level in self._levels], dim=1)
-        drawn = rasterizer.render(self._gaussians, view.keyframe.camera, view.pose, identities)
-        of_level = drawn.features.flatten(0, 1).split(self._channels, dim=1)
-        return dict(zip(self._levels, of_level, strict=True)), drawn.alpha.detach()
-
     def evidence(self, level: str, identities: Tensor) -> Tensor:
         """The evidence [B, K] for each class in identities [B, C]. It is linear: what a blend is evidence for is what
         its parts are, each by its weight, so that a Gaussian can be asked alone."""
         return linear(identities, self.now[f"weight.{level}"], self.now[f"bias.{level}"])
+
+    @torch.no_grad()
+    def classes(self, level: str, identities: Tensor, alpha: Tensor) -> Tensor:
+        """The class [H, W] int32 of each pixel of a view, -1 where the map hardly covers it.
+
+        Args:
+            identities: [H, W, C], blended.
+            alpha: [H, W].
+        """
+        best = [self.evidence(level, part).argmax(dim=1) for part in identities.flatten(0, 1).split(DECODED_AT_ONCE)]
+        return torch.where(alpha > MIN_ALPHA, torch.cat(best).view(alpha.shape), NONE).int()
 
     def identities(self, level: str) -> Tensor:
         """What was learnt [N, C], without gradient history."""
