@@ -15,28 +15,12 @@ from torch import Tensor
 
 from ccl_lgs_ros.answers import Instance
 from ccl_lgs_ros.geometry import quat_from_rotation, rigid
-from ccl_lgs_ros.query.boxes import is_inside
 from ccl_lgs_ros.rendering.harmonics import C0, basis
-from ccl_lgs_ros.structures import NONE, Gaussians, SemanticField, SemanticMap
+from ccl_lgs_ros.structures import Gaussians, SemanticField, SemanticMap
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue (ITU-R BT.709)
 DARKEST = 0.02  # luminance of a whole thing under which its light and shade mean nothing
-RIM = 0.03  # metres beside a thing's box
 DIRECTIONS = 64  # that harmonics are read in to be turned: four times what they need
-
-
-def with_strays(semantic_map: SemanticMap, thing: Instance) -> Instance:
-    """The thing with what is in its box or next to it and belongs to nothing, or to its track, and was no part of it.
-
-    That is its rim, of which views disagree, and specks of it; they stay behind as a ghost otherwise. Gaussian Grouping
-    takes what is in the convex hull, of other things too.
-    """
-    track = semantic_map.levels[thing.level].track_of_gaussian.cpu()
-    may_be = (track == NONE) | torch.isin(track, track[thing.gaussian_ids.cpu()].unique())
-    candidates = torch.nonzero(may_be)[:, 0]
-    points = semantic_map.gaussians.means[candidates].numpy(force=True).astype(np.float64)
-    strays = candidates[torch.from_numpy(is_inside(thing.box, points, RIM))]
-    return replace(thing, gaussian_ids=torch.cat([thing.gaussian_ids, strays]).unique())
 
 
 def gaussians_of(semantic_map: SemanticMap, things: Sequence[Instance]) -> Tensor:

@@ -15,11 +15,12 @@ from ccl_lgs_ros.cli import main
 from ccl_lgs_ros.clicking import thing_at
 from ccl_lgs_ros.commands.editing import colour_of
 from ccl_lgs_ros.config import MapConfig
-from ccl_lgs_ros.editing import alone, gaussians_of, moved, recoloured, transformed, with_strays, without
+from ccl_lgs_ros.editing import alone, gaussians_of, moved, recoloured, transformed, without
 from ccl_lgs_ros.geometry import rigid
 from ccl_lgs_ros.query.by_id import thing_of_id
 from ccl_lgs_ros.rendering.colors import colors_towards
 from ccl_lgs_ros.rendering.harmonics import C0
+from ccl_lgs_ros.rims import with_strays
 from ccl_lgs_ros.storage.map_directory import MapDirectory
 from ccl_lgs_ros.storage.ply import read_splat
 from ccl_lgs_ros.storage.snapshot import load, publish

@@ -23,7 +23,7 @@ SUMMARY = "remove, keep, recolour or move things of a map"
 DESCRIPTION = """\
 Make another map, or a PLY, in which the things that a text finds are changed. The map that is given stays as it is.
   which things   PROMPT, as `ccl-lgs query` understands it; or --id of an answer; or --at a point, what is nearest to
-                 it; each with its rim, which belongs to nothing else
+                 it; each with its rim, whatever that was given to
   --remove       they are gone; what they hid was never seen, so there may be holes
   --keep         all else is gone: one thing as a map or a PLY of its own
   --recolour     they have another colour, in their own light and shade
@@ -97,8 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the edited map or PLY; exit 1 if there is nothing to edit."""
     from ccl_lgs_ros.answer_pictures import write_picture
-    from ccl_lgs_ros.editing import with_strays
     from ccl_lgs_ros.editing_pictures import before_and_after
+    from ccl_lgs_ros.rims import with_rims
     from ccl_lgs_ros.storage.keyframe_store import KeyframeStore
     from ccl_lgs_ros.storage.map_directory import MapDirectory
     from ccl_lgs_ros.storage.snapshot import load
@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     directory = MapDirectory.open(arguments.map)
     before, views = load(directory), viewed_from(KeyframeStore(directory))
-    things = tuple(with_strays(before, thing) for thing in _things(arguments, before, views, config))
+    things = with_rims(before, _things(arguments, before, views, config))
     if not things:
         return 1
     after, said = _edited(arguments, before, things)
