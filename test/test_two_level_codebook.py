@@ -3,6 +3,7 @@
 
 import torch
 
+from ccl_lgs_ros.field.joined_clusters import joined
 from ccl_lgs_ros.field.two_level_codebook import (
     Clusters,
     clustered,
@@ -57,19 +58,50 @@ def test_rows_that_repeat_make_no_empty_clusters():
     assert found.of_row[0] == found.of_row[1] != found.of_row[2]
 
 
-def test_the_data_ask_for_as_many_clusters_as_there_are_heaps():
+def test_the_data_ask_for_clusters_until_features_differ_less_than_in_a_mask():
     feature, place, thing = four_things()
-    coarse = coarse_clusters(feature, place, 0, generator())
-    assert same_parts(coarse.of_row, thing // 2)  # place alone explains all but a fortieth
-    fine = fine_clusters(feature, coarse, 0, generator())
-    assert fine.count == 4
-    assert same_parts(fine.of_row, thing)
+    assert coarse_clusters(feature, place, 0, 1.0, generator()).count == 1  # masks differ more than things do
+    coarse = coarse_clusters(feature, place, 0, 1e-4, generator())
+    assert same_parts(coarse.of_row, thing)
+    assert fine_clusters(feature, coarse, 0, 1e-3, generator()).count == 4
+    fine = fine_clusters(feature, coarse, 0, 1e-4, generator())  # a tenth of it is less than the noise
+    assert fine.count > 4
+    means = place + 0.1 * torch.rand(80, 3, generator=generator())
+    assert same_parts(joined(fine, feature, means, 1e-4).of_row, thing)
+
+
+def row_of_points(values: list[float]) -> tuple[Clusters, torch.Tensor, torch.Tensor]:
+    """Clusters of ten points on a line, one after the other, each with one feature."""
+    number = torch.arange(len(values)).repeat_interleave(10)
+    means = torch.zeros(len(number), 3)
+    means[:, 0] = torch.arange(len(number), dtype=torch.float32)
+    return Clusters(of_row=number, count=len(values)), torch.tensor(values)[number][:, None], means
+
+
+def test_clusters_that_touch_and_differ_little_are_one():
+    clusters, feature, means = row_of_points([0.0, 0.1, 1.0, 0.1])
+    # The last is like the second, but does not touch it.
+    assert joined(clusters, feature, means, 0.02).of_row.unique_consecutive().tolist() == [0, 1, 2]
+
+
+def test_the_nearest_two_are_joined_first_and_are_their_mean_from_then_on():
+    clusters, feature, means = row_of_points([0.0, 0.2, 0.35])
+    # 0.2 and 0.35 become 0.275, too far from 0; joined the other way round all would be one.
+    assert joined(clusters, feature, means, 0.25**2).of_row.unique_consecutive().tolist() == [0, 1]
+    assert joined(clusters, feature, means, 0.28**2).count == 1
+
+
+def test_one_cluster_or_none_stays_what_it_is():
+    one = Clusters(of_row=torch.zeros(5, dtype=torch.int64), count=3)
+    assert joined(one, torch.zeros(5, 2), torch.zeros(5, 3), 1.0).count == 1
+    none = Clusters(of_row=torch.zeros(0, dtype=torch.int64), count=0)
+    assert joined(none, torch.zeros(0, 2), torch.zeros(0, 3), 1.0).count == 0
 
 
 def test_fine_clusters_never_leave_their_coarse_one():
     feature, place, thing = four_things()
-    coarse = coarse_clusters(feature, place, 2, generator())
-    fine = fine_clusters(feature, coarse, 2, generator())
+    coarse = coarse_clusters(feature, place, 2, 0.0, generator())
+    fine = fine_clusters(feature, coarse, 2, 0.0, generator())
     shifted = feature.flip(0)  # now each row looks like the other thing of its place
     again = settled_within(shifted, fine, coarse)
     assert same_parts(again.of_row, thing)

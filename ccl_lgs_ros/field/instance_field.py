@@ -24,8 +24,9 @@ class InstanceFieldLifter:
     Its labels are its own: one per instance, with a codebook entry each that no fitter compressed. Tracks of segments
     teach it nothing; they have a say only where `track_vote` asks for it.
 
-    Differs from the paper: geometry is given and stays; clusters are as many as the data ask for unless told; Gaussians
-    that views mostly show without a mask are of no instance.
+    Differs from the paper: geometry is given and stays; clusters are as many as the data ask for unless told, and those
+    that touch and differ less than one mask does are joined; codes are held to the features as they are drawn, not to
+    the mean of each mask; Gaussians that views mostly show without a mask are of no instance.
 
     Args:
         slots, min_labelled: of the votes that tell which Gaussians masks show, as in RegistrationLifter.

@@ -68,6 +68,9 @@ def instance_language(
     of the instance's feature to what the mask shows of the features of all instances. A pixel is as much of the
     instance as its alpha, so that faint instances need no threshold of their own.
 
+    Differs from the code of the paper, which takes the masks that fit better than 0.2 with equal weight, and drops what
+    fewer than five views name: here every mask counts by how well it fits.
+
     Source: OpenGaussian (Wu et al., 2024), instance-level association of 3D and 2D without depth test.
     """
     total = torch.zeros(len(instances), table.features.shape[1], dtype=torch.float64)

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from ccl_lgs_ros.field.decoder import MIN_ALPHA
 from ccl_lgs_ros.field.instance_losses import contrastive_loss, mask_means, pseudo_feature_loss, smoothing_loss
+from ccl_lgs_ros.field.joined_clusters import joined
 from ccl_lgs_ros.field.learning import ADAM_STATE, BETAS, Score
 from ccl_lgs_ros.field.two_level_codebook import (
     Clusters,
@@ -26,10 +27,9 @@ from ccl_lgs_ros.protocols import Rasterizer
 from ccl_lgs_ros.structures import NONE, Gaussians
 
 SMOOTHING_WEIGHT = 0.1  # of L_s beside L_c, as in the code of OpenGaussian
-SOFTENING = 0.01  # of L_c: else the first steps, when all means are alike, outweigh all later ones in Adam
-START_SPREAD = (
-    0.1  # of features around a common start: what hardly any view shows stays between things, and is no noise
-)
+SOFTENING = 1.0  # of L_c, as in the code of OpenGaussian: what is as far apart as this is far enough
+START_SPREAD = 0.1  # of features around one start: what hardly any view shows stays between things, and is no noise
+REMEMBERED = 0.98  # of what earlier steps say of the spread of features in a mask, at each step
 CLUSTERED_EVERY = 50  # steps after which Gaussians may change their cluster, as in the code of OpenGaussian
 
 
@@ -80,6 +80,7 @@ class InstanceLearner:
         self._pseudo: dict[str, Tensor] = {}  # the features as they were learnt
         self._coarse: dict[str, Clusters] = {}
         self._fine: dict[str, Clusters] = {}
+        self._spread = dict.fromkeys(levels, 0.0)  # squared, of features around the mean of their mask
         self._step = 0
 
     def _started(self, count: int) -> Tensor:
@@ -92,9 +93,16 @@ class InstanceLearner:
         return (normalize(self._learnt[level].detach(), dim=1) + 1.0) / 2.0
 
     def leaves(self, level: str) -> Tensor:
-        """The fine cluster [N] of each Gaussian, -1 for those that no view shows."""
+        """The fine cluster [N] of each Gaussian, -1 for those that no view shows.
+
+        Where the data choose how many there are, those that touch and differ less than a mask does are one.
+        """
+        leaves = self._fine[level]
+        if 0 in self._clusters:
+            means = self._gaussians.means.cpu()[self._seen]
+            leaves = joined(leaves, self._pseudo[level][self._seen].cpu(), means, self._spread[level])
         found = torch.full((len(self._gaussians),), NONE)
-        found[self._seen] = self._fine[level].of_row
+        found[self._seen] = leaves.of_row
         return found
 
     def step(self, view: LabelledView, rasterizer: Rasterizer) -> Score:
@@ -119,6 +127,7 @@ class InstanceLearner:
     def tensors(self) -> dict[str, Tensor]:
         """All that a later learner needs to go on from here."""
         kept = {"random": self._generator.get_state(), "learner_step": torch.tensor(self._step)}
+        kept["spread"] = torch.tensor(list(self._spread.values()), dtype=torch.float64)
         for name, values in self._learnt.items():
             kept[f"value.{name}"] = values.detach().clone()
             state = self._adam.state[values]
@@ -133,6 +142,7 @@ class InstanceLearner:
         """Go on from what `tensors` gave."""
         self._generator.set_state(kept["random"])
         self._step = int(kept["learner_step"])
+        self._spread = dict(zip(self._spread, kept["spread"].tolist(), strict=True))
         for name, values in self._learnt.items():
             with torch.no_grad():
                 values.copy_(kept[f"value.{name}"])
@@ -155,7 +165,9 @@ class InstanceLearner:
             masks, mask = torch.unique(row[used], return_inverse=True)
             pixels = blended.index_select(0, used)
             means = mask_means(pixels, mask, len(masks))
-            losses.append(contrastive_loss(means, SOFTENING) + SMOOTHING_WEIGHT * smoothing_loss(pixels, mask, means))
+            smoothing = smoothing_loss(pixels, mask, means)
+            self._spread[name] += (1.0 - REMEMBERED) * (float(smoothing.detach()) - self._spread[name])
+            losses.append(contrastive_loss(means, SOFTENING) + SMOOTHING_WEIGHT * smoothing)
         return losses
 
     def _code_losses(self, learnt: Mapping[str, Tensor], view: LabelledView, rasterizer: Rasterizer) -> list[Tensor]:
@@ -191,12 +203,16 @@ class InstanceLearner:
         for name in self._learnt:
             self._pseudo[name] = self.features(name)
             rows = self._pseudo[name][self._seen]
-            self._coarse[name] = coarse_clusters(rows, self._place, self._clusters[0], self._generator)
+            self._coarse[name] = coarse_clusters(
+                rows, self._place, self._clusters[0], self._spread[name], self._generator
+            )
 
     def _begin_fine(self) -> None:
         for name in self._learnt:
             rows = self.features(name)[self._seen]
-            self._fine[name] = fine_clusters(rows, self._coarse[name], self._clusters[1], self._generator)
+            self._fine[name] = fine_clusters(
+                rows, self._coarse[name], self._clusters[1], self._spread[name], self._generator
+            )
 
     def _cluster_again(self) -> None:
         for name in self._learnt:

@@ -12,8 +12,11 @@ from torch import Tensor
 LARGEST = (
     64,
     10,
-)  # clusters, coarse and fine in each, where the data choose: what OpenGaussian has in its larger scenes
-UNEXPLAINED = (0.05, 0.01)  # share of the variance of all rows that clusters may leave where the data choose
+)  # clusters, coarse and fine in each, where the data choose: OpenGaussian has so many in larger scenes
+LEFT = (
+    0.5,
+    0.1,
+)  # of the spread of features in one mask, what coarse and fine clusters may leave where the data choose
 ROUNDS = 10  # of Lloyd's iteration from scratch
 FITTED_AT_MOST = 4096  # rows that clusters are fitted to from scratch; all rows are assigned
 ASSIGNED_AT_ONCE = 16384  # rows; bounds memory
@@ -70,38 +73,47 @@ def clustered(rows: Tensor, count: int, generator: torch.Generator) -> Clusters:
     return Clusters(of_row=nearest(rows, centres), count=len(centres))
 
 
-def chosen(rows: Tensor, largest: int, leaves: float, generator: torch.Generator) -> Clusters:
-    """The fewest clusters, of the SIZES up to `largest`, that leave so little of the rows [n, C] unexplained.
+def chosen(rows: Tensor, channels: int, largest: int, left: float, generator: torch.Generator) -> Clusters:
+    """The fewest clusters of rows [n, C], of the SIZES up to `largest`, that leave so little unexplained.
 
     Args:
-        leaves: squared distance of a row to its cluster's centre, on average, that may remain.
+        channels: the first of each row, which are to be explained.
+        left: squared distance of a row's channels to those of its cluster's centre, on average, that may remain.
     """
     found = clustered(rows, 1, generator)
     for size in (size for size in SIZES if 1 < size <= largest):
-        if _remainder(rows, found) <= leaves:
+        if _remainder(rows[:, :channels], found) <= left:
             break
         found = clustered(rows, size, generator)
     return found
 
 
-def coarse_clusters(features: Tensor, place: Tensor, count: int, generator: torch.Generator) -> Clusters:
-    """Clusters of features [n, C] joined with places [n, 3]; as many as the data ask for where `count` is 0."""
+def coarse_clusters(features: Tensor, place: Tensor, count: int, spread: float, generator: torch.Generator) -> Clusters:
+    """Clusters of features [n, C] joined with places [n, 3]; as many as the data ask for where `count` is 0.
+
+    Args:
+        spread: squared distance of a pixel's feature to the mean of its mask, on average.
+    """
     rows = torch.cat([features, place], dim=1)
     if count:
         return clustered(rows, count, generator)
-    return chosen(rows, LARGEST[0], UNEXPLAINED[0] * _variance(rows), generator)
+    return chosen(rows, features.shape[1], LARGEST[0], LEFT[0] * spread, generator)
 
 
-def fine_clusters(features: Tensor, coarse: Clusters, count: int, generator: torch.Generator) -> Clusters:
+def fine_clusters(
+    features: Tensor, coarse: Clusters, count: int, spread: float, generator: torch.Generator
+) -> Clusters:
     """Clusters of features [n, C] inside each coarse one, numbered without gaps over all of them."""
     of_row, total = torch.zeros_like(coarse.of_row), 0
-    leaves = UNEXPLAINED[1] * _variance(features)
     for cluster in range(coarse.count):
         member = torch.nonzero(coarse.of_row == cluster)[:, 0]
         if len(member) == 0:
             continue
         rows = features[member]
-        found = clustered(rows, count, generator) if count else chosen(rows, LARGEST[1], leaves, generator)
+        if count:
+            found = clustered(rows, count, generator)
+        else:
+            found = chosen(rows, rows.shape[1], LARGEST[1], LEFT[1] * spread, generator)
         of_row[member] = found.of_row + total
         total += found.count
     return Clusters(of_row=of_row, count=total)
@@ -137,11 +149,6 @@ def _spread(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
         centres.append(row)
         squared = torch.minimum(squared, (rows - row).square().sum(dim=1).double())
     return torch.stack(centres)
-
-
-def _variance(rows: Tensor) -> float:
-    """The mean squared distance of rows [n, C] to their mean."""
-    return float((rows - rows.mean(dim=0)).square().sum(dim=1).mean()) if len(rows) else 0.0
 
 
 def _remainder(rows: Tensor, clusters: Clusters) -> float:
