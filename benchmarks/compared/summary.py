@@ -4,15 +4,18 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from proof.summary import bootstrapped
+
+from ccl_lgs_ros.evaluation.calibration import left_out_thresholds
 
 SHARES = (  # figure, heading; of which more is better but for false alarms
     ("miou", "2D mIoU"),
     ("miou_3d", "3D mIoU"),
-    ("miou_volume", "3D mIoU by volume"),
-    ("localisation", "localised"),
-    ("consistency", "view consistency"),
-    ("false_alarms", "false alarms"),
+    ("volume_miou_3d", "3D mIoU by volume"),
+    ("loc_acc", "localised"),
+    ("view_consistency", "view consistency"),
+    ("false_alarm_rate", "false alarms"),
     ("ap50", "AP50"),
 )
 COSTS = (  # figure, heading, digits
@@ -42,12 +45,28 @@ def _of_group(trials: Sequence[dict]) -> dict[str, dict]:
             found[name] = {"error": "; ".join(failed)}
             continue
         places = np.unique([trial["place"] for trial in rows], return_inverse=True)[1]
+        chosen = _thresholds(rows, places)
+        figures = [
+            {**row["figures"], **row["figures"]["answers"][chosen[at]]} for row, at in zip(rows, places, strict=True)
+        ]
         found[name] = {
-            figure: bootstrapped(np.array([row["figures"][figure] for row in rows]), places)
+            figure: bootstrapped(np.array([row[figure] for row in figures]), places)
             for figure, *_ in (*SHARES, *COSTS)
-            if all(row["figures"][figure] is not None for row in rows)
+            if all(row[figure] is not None for row in figures)
         }
     return found
+
+
+def _thresholds(rows: Sequence[dict], places: NDArray[np.integer]) -> list[int]:
+    """For each place the position of the threshold that is best in all others; in its own where there are none."""
+    answers = [row["figures"]["answers"] for row in rows]
+    positions = range(len(answers[0]))
+    ious, alarms = (
+        np.array([[answer[figure] for answer in of_row] for of_row in answers])
+        for figure in ("miou", "false_alarm_rate")
+    )
+    means = [np.array([curve[places == place].mean(axis=0) for place in np.unique(places)]) for curve in (ious, alarms)]
+    return left_out_thresholds(positions, *means)
 
 
 def tables(result: dict[str, dict[str, dict]]) -> str:

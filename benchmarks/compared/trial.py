@@ -11,7 +11,7 @@ import torch
 from proof.trial import Memory
 
 from ccl_lgs_ros.config import MapConfig, options, updated
-from ccl_lgs_ros.evaluation.instances import owners
+from ccl_lgs_ros.evaluation.instances import bulk, owners
 from ccl_lgs_ros.evaluation.protocols import fixed_threshold
 from ccl_lgs_ros.gaussians.psnr import psnr_report
 from ccl_lgs_ros.labelling import Lifting, SegmentTable
@@ -29,6 +29,7 @@ from compared.places import Place, Plan, seconds_since
 
 SHARED = ("keyframes", "gaussians", "rendering", "perception", "frames", "ingest", "navigation")  # of all recipes
 BUILTIN = {"perception.segmenter": "builtin", "perception.encoder": "builtin", "device": "cpu"}
+ANSWERS = ("miou", "miou_3d", "volume_miou_3d", "loc_acc", "view_consistency", "false_alarm_rate", "ap50")
 PER_GAUSSIAN = 3  # bytes of a level: two for the track, one for confidence
 
 
@@ -41,8 +42,11 @@ class Trials:
         self._seen: dict[Hashable, Recollection] = {}
         self._tables: dict[Hashable, tuple[dict[str, SegmentTable], float]] = {}
 
-    def of(self, name: str) -> dict[str, float | None]:
-        """The figures of a recipe; '' = the default. None where a place has no truth for a figure."""
+    def of(self, name: str) -> dict[str, Any]:
+        """What a recipe costs, and under "answers" what its answers are worth at each threshold; '' = the default.
+
+        None where a place has no truth for a figure.
+        """
         place, config = self._place, config_at(self._place, name, self._plan, self._perception is not None)
         parts = _parts(config, self._perception)
         seen = self._recollection(config, parts)
@@ -60,7 +64,8 @@ class Trials:
         )
         with torch.no_grad():
             return {
-                **_answers(semantic_map, config, parts, place),
+                "answers": [_answers(semantic_map, config, parts, place, threshold) for threshold in place.thresholds],
+                "query_ms": _query_ms(MapSubject(semantic_map, config, encoder=parts.encoder), place.prompts),
                 "seconds_per_keyframe": joining / len(place.keyframes),
                 "refine_seconds": refining,
                 "bytes_per_gaussian": num_bytes(levels, lifting),
@@ -132,41 +137,22 @@ def _parts(config: MapConfig, perception: SyntheticPerception | None) -> Parts:
     return replace(parts, segmenter=perception, encoder=perception, propagator=propagator)
 
 
-def _answers(semantic_map: SemanticMap, config: MapConfig, parts: Parts, place: Place) -> dict[str, float | None]:
-    """The figures of the answers: all prompts that are in view, and some for what is not there."""
-    subject = MapSubject(semantic_map, config, encoder=parts.encoder)
-    surface = place.surface
+def _answers(
+    semantic_map: SemanticMap, config: MapConfig, parts: Parts, place: Place, threshold: float
+) -> dict[str, float | None]:
+    """The figures of the answers above a threshold: all prompts that are in view, and some for what is not there."""
+    subject, surface = MapSubject(semantic_map, config, threshold or None, parts.encoder), place.surface
     owner = None if surface is None else owners(subject.means, surface.points, surface.objects)
-    scores: dict[str, Any] = fixed_threshold(subject, place.views, place.objects, place.absent, owner=owner).to_json()
-    volume = np.prod(subject.scales.astype(np.float64), axis=1) * subject.opacities
-    took, plain, weighted = [], [], []
-    for prompt in place.prompts:
+    weight = bulk(subject.scales, subject.opacities)
+    scores = fixed_threshold(subject, place.views, place.objects, place.absent, owner=owner, weight=weight).to_json()
+    return {figure: scores[figure] for figure in ANSWERS}
+
+
+def _query_ms(subject: MapSubject, prompts: Sequence[str]) -> float:
+    """What one of the prompts takes, the median of all."""
+    took = []
+    for prompt in prompts:
         began = time.perf_counter()
-        answer = subject.ask(prompt)
+        subject.ask(prompt)
         took.append(time.perf_counter() - began)
-        if owner is not None:
-            is_true = np.isin(owner, [item.id for item in place.objects if item.category == prompt])
-            is_found = np.zeros(len(is_true), np.bool_)
-            for instance in answer.instances:
-                is_found[instance.gaussian_ids.numpy(force=True)] = True
-            plain.append(_iou(is_found, is_true, np.ones(len(is_true))))
-            weighted.append(_iou(is_found, is_true, volume))
-    return {
-        "miou": scores["miou"],
-        "miou_3d": _mean(plain),
-        "miou_volume": _mean(weighted),
-        "localisation": scores["loc_acc"],
-        "consistency": scores["view_consistency"],
-        "false_alarms": scores["false_alarm_rate"],
-        "ap50": scores["ap50"],
-        "query_ms": 1e3 * float(np.median(took)),
-    }
-
-
-def _iou(found: np.ndarray, true: np.ndarray, weight: np.ndarray) -> float:
-    union = float(weight[found | true].sum())
-    return float(weight[found & true].sum()) / union if union > 0 else 0.0
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if len(values) else None
+    return 1e3 * float(np.median(took))
