@@ -11,13 +11,16 @@ import torch
 from mini_scene import BLUE, RED, box_surface, map_of
 
 from ccl_lgs_ros.answers import Instance
+from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.cli import main
 from ccl_lgs_ros.clicking import thing_at
 from ccl_lgs_ros.commands.editing import colour_of
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.editing import alone, gaussians_of, moved, recoloured, transformed, without
+from ccl_lgs_ros.editing_pictures import shown_from
 from ccl_lgs_ros.geometry import rigid
 from ccl_lgs_ros.query.by_id import thing_of_id
+from ccl_lgs_ros.query.viewed_from import ViewedFrom
 from ccl_lgs_ros.rendering.colors import colors_towards
 from ccl_lgs_ros.rendering.harmonics import C0
 from ccl_lgs_ros.rims import with_strays
@@ -199,3 +202,39 @@ def test_nothing_found_writes_nothing(tmp_path: Path, capsys):
     publish(MapDirectory.create(tmp_path / "map"), two_boxes())
     assert main(["edit", str(tmp_path / "map"), "--id", "9", "--remove", "-o", str(tmp_path / "new")]) == 1
     assert not (tmp_path / "new").exists() and "nothing found" in capsys.readouterr().out
+
+
+def looking_down(*places: tuple[float, float, float]) -> ViewedFrom:
+    """Cameras [V] at places, of which each sees a square as wide as it is high above the ground."""
+    down = np.diag([1.0, -1.0, -1.0])
+    return ViewedFrom(
+        keyframe_ids=10 + np.arange(len(places)),
+        cameras=[Camera(width=100, height=100, fx=100.0, fy=100.0, cx=50.0, cy=50.0)] * len(places),
+        world_from_camera=np.stack([rigid(down, np.array(place)) for place in places]),
+    )
+
+
+OLD, NEW, BOTH, NEITHER = (0.0, 0.0, 1.0), (2.0, 0.0, 1.0), (1.0, 0.0, 4.0), (9.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "best"),
+    [
+        ((NEITHER, OLD, NEW, BOTH), BOTH),
+        ((NEITHER, OLD, NEW), NEW),
+        ((NEITHER, OLD), OLD),
+        ((BOTH, (1.0, 0.0, 3.0)), (1.0, 0.0, 3.0)),
+    ],
+)
+def test_a_picture_of_what_was_moved_shows_where_it_is_and_if_it_can_where_it_was(cameras, best):
+    before = two_boxes()
+    thing = red_box(before)
+    after = moved(before, [thing], np.array([2.0, 0.0, 0.0]))
+    assert cameras[shown_from(before, after, [thing], looking_down(*cameras))] == best
+
+
+def test_a_picture_of_what_was_removed_shows_where_it_was():
+    before = two_boxes()
+    thing = red_box(before)
+    after = without(before, [thing])
+    assert shown_from(before, after, [thing], looking_down(NEITHER, NEW, BOTH, OLD)) == 3

@@ -33,13 +33,17 @@ def answer_seen(
 
 
 def instance_seen(
-    instance: Instance, gaussians: Gaussians, views: ViewedFrom, near: NDArray[np.floating] | None = None
+    instance: Instance,
+    gaussians: Gaussians,
+    views: ViewedFrom,
+    near: NDArray[np.floating] | None = None,
+    most_views: int = BEST_VIEWS,
 ) -> Instance:
     """An instance with what `answer_seen` tells; as it was where no view shows it."""
     if len(views) == 0:
         return instance
     points, normals = _surface(instance, gaussians, views)
-    ids = views.best(points, normals, BEST_VIEWS)
+    ids = views.best(points, normals, most_views)
     if len(ids) == 0:
         return instance
     eye = views.pose_of(int(ids[0]))[:3, 3] if near is None else np.asarray(near, np.float64)
