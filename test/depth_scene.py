@@ -5,7 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccl_lgs_ros.camera import Camera, Keyframe
+from ccl_lgs_ros.gaussians.seed import seed_gaussians
 from ccl_lgs_ros.geometry import rigid
+from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
+from ccl_lgs_ros.structures import Gaussians
 
 CAMERA = Camera(width=64, height=48, fx=60.0, fy=60.0, cx=32.0, cy=24.0)
 WALL, FRONT = 2.0, 1.2  # metres from the first camera, along z
@@ -36,6 +39,15 @@ def view(
 def drive(count: int = 9, **options) -> list[Keyframe]:
     """Keyframes from left to right."""
     return [view(i, x, **options) for i, x in enumerate(np.linspace(-0.3, 0.3, count))]
+
+
+def seeded(keyframes: list[Keyframe]) -> Gaussians:
+    """A map without colour learnt: each keyframe adds what those before it did not show."""
+    gaussians = Gaussians.empty()
+    for keyframe in keyframes:
+        seen = NumbaRasterizer().render(gaussians, keyframe.camera, keyframe.world_from_camera)
+        gaussians = gaussians.joined(seed_gaussians(keyframe, seen))
+    return gaussians
 
 
 def _stripes(x: NDArray[np.float64]) -> NDArray[np.float64]:

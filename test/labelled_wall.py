@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ccl_lgs_ros.camera import Camera, Keyframe
+from ccl_lgs_ros.field.pixels import HELD_OUT_STRIDE
 from ccl_lgs_ros.geometry import rigid
 from ccl_lgs_ros.labelling import LabelledView, LabelledViews, LevelLabels, Lifting, SegmentTable
 from ccl_lgs_ros.level_names import LEVELS
@@ -155,3 +156,19 @@ def tensors_of(lifting: Lifting) -> dict[str, Tensor]:
     for kind, tensors in kinds.items():
         found |= {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
     return found
+
+
+def knows_sides(lifting: Lifting, level: str, least: float = 0.5, where: Tensor | None = None) -> bool:
+    """Whether more than a share of the clear Gaussians, or of those `where`, have a label, and all the right one."""
+    label, asked = lifting.label_of_gaussian[level], is_clear(wall()) if where is None else where
+    has_label = (label != NONE) & asked
+    is_true = torch.equal(label[has_label], is_right(wall())[has_label].int())
+    is_sure = lifting.confidence[level] > 0
+    return is_true and torch.equal(is_sure, label != NONE) and bool(has_label.sum() > least * asked.sum())
+
+
+def held_out() -> Tensor:
+    """The pixels [H, W] of a view that are never learnt from."""
+    is_held_out = torch.zeros(CAMERA.height, CAMERA.width, dtype=torch.bool)
+    is_held_out[::HELD_OUT_STRIDE, ::HELD_OUT_STRIDE] = True
+    return is_held_out

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from depth_scene import CAMERA, drive, view
+from depth_scene import CAMERA, drive, seeded, view
 from kept import Kept
 from splat_scene import make_gaussians
 from torch import Tensor
@@ -33,14 +33,6 @@ RATES = {name: 0.01 * (place + 1) for place, name in enumerate((*COLUMNS, "sh_co
 
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-def seeded(keyframes: list[Keyframe]) -> Gaussians:
-    gaussians = Gaussians.empty()
-    for keyframe in keyframes:
-        seen = RASTERIZER.render(gaussians, keyframe.camera, keyframe.world_from_camera)
-        gaussians = gaussians.joined(seed_gaussians(keyframe, seen))
-    return gaussians
 
 
 def run(start: Gaussians, keyframes: list[Keyframe], **options) -> Optimized:

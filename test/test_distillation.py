@@ -6,14 +6,23 @@ import dataclasses
 import pytest
 import torch
 from kept import Kept, cancels_at
-from labelled_wall import CAMERA, Views, is_clear, is_right, labels_by_side, lifts, no_labels, tensors_of, wall
+from labelled_wall import (
+    CAMERA,
+    Views,
+    held_out,
+    knows_sides,
+    labels_by_side,
+    lifts,
+    no_labels,
+    tensors_of,
+    wall,
+)
 from torch.nn.functional import cross_entropy, normalize
 
 from ccl_lgs_ros.errors import Cancelled
 from ccl_lgs_ros.field.decoder import decoded_codes, logits, most_likely, new_decoder
 from ccl_lgs_ros.field.distillation import DistillationLifter
 from ccl_lgs_ros.field.learning import FieldLearner
-from ccl_lgs_ros.field.pixels import HELD_OUT_STRIDE
 from ccl_lgs_ros.labelling import LevelLabels, Lifting
 from ccl_lgs_ros.level_names import LEVELS
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
@@ -80,16 +89,14 @@ def test_the_loss_is_the_cross_entropy_over_covered_pixels_that_have_a_code():
     codes[10:, 5:9] = NONE
     before = learning.field
     drawn = RASTERIZER.render(wall(), CAMERA, view.pose, before.features["wp"])
-    is_held_out = torch.zeros(CAMERA.height, CAMERA.width, dtype=torch.bool)
-    is_held_out[::HELD_OUT_STRIDE, ::HELD_OUT_STRIDE] = True
     usable = (codes != NONE) & (drawn.alpha > 0.5)
     evidence = logits(before.decoders["wp"], drawn.features)
-    expected = cross_entropy(evidence[usable & ~is_held_out], codes[usable & ~is_held_out].long())
+    expected = cross_entropy(evidence[usable & ~held_out()], codes[usable & ~held_out()].long())
     is_correct = evidence.argmax(dim=2) == codes
     score = learning.step(view, {"wp": codes}, RASTERIZER)
     assert score.loss == pytest.approx(float(expected), rel=1e-4)
-    assert score.total == int((usable & is_held_out).sum())
-    assert score.correct == int((is_correct & usable & is_held_out).sum())
+    assert score.total == int((usable & held_out()).sum())
+    assert score.correct == int((is_correct & usable & held_out()).sum())
 
 
 def test_a_step_decodes_no_more_pixels_than_its_batch(monkeypatch):
@@ -124,13 +131,7 @@ def test_both_levels_learn_to_name_the_codes_of_the_views(lifted):
 
 
 def test_gaussians_get_the_label_of_the_side_that_they_are_on(lifted):
-    clear = is_clear(wall())
-    for level in LEVELS:
-        label, confidence = lifted.label_of_gaussian[level], lifted.confidence[level]
-        has_label = (label != NONE) & clear
-        assert has_label.sum() > 0.5 * clear.sum()
-        assert torch.equal(label[has_label], is_right(wall())[has_label].int())
-        assert torch.equal(label == NONE, confidence == 0)
+    assert all(knows_sides(lifted, level) for level in LEVELS)
 
 
 def test_semantics_move_no_geometry_unless_asked(lifted):

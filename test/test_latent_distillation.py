@@ -7,7 +7,17 @@ from typing import cast
 import pytest
 import torch
 from kept import Kept, cancels_at
-from labelled_wall import CAMERA, Views, is_clear, is_right, labels_by_side, lifts, no_labels, tensors_of, wall
+from labelled_wall import (
+    CAMERA,
+    Views,
+    held_out,
+    knows_sides,
+    labels_by_side,
+    lifts,
+    no_labels,
+    tensors_of,
+    wall,
+)
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -26,7 +36,6 @@ from ccl_lgs_ros.field.autoencoder import (
 from ccl_lgs_ros.field.decoder import new_decoder
 from ccl_lgs_ros.field.latent_distillation import LatentDistillationLifter
 from ccl_lgs_ros.field.latent_learning import LatentLearner
-from ccl_lgs_ros.field.pixels import HELD_OUT_STRIDE
 from ccl_lgs_ros.field_view import code_view, field_relevancies, field_view
 from ccl_lgs_ros.labelling import Lifting
 from ccl_lgs_ros.protocols import Encoder
@@ -129,16 +138,14 @@ def test_the_loss_is_the_mean_distance_of_blend_and_latent_over_covered_pixels_o
     rows[10:, 5:9] = NONE
     before = learning.field
     drawn = RASTERIZER.render(wall(), CAMERA, view.pose, before.features["s"])
-    is_held_out = torch.zeros(CAMERA.height, CAMERA.width, dtype=torch.bool)
-    is_held_out[::HELD_OUT_STRIDE, ::HELD_OUT_STRIDE] = True
     usable = (rows != NONE) & (drawn.alpha > 0.5)
     latents = encoded(learning.autoencoder, LABELS["s"].table.features)
     blend = drawn.features / drawn.alpha[..., None].clamp_min(1e-9)
     off = (blend - latents[rows.clamp_min(0).long()]).abs().mean(dim=2)
     nothing = torch.full_like(rows, NONE)
     score = learning.step(dataclasses.replace(view, rows={"s": rows, "l": nothing}), RASTERIZER)
-    assert score.loss == pytest.approx(float(off[usable & ~is_held_out].mean()), rel=1e-4)
-    assert score.total == int((usable & is_held_out).sum())
+    assert score.loss == pytest.approx(float(off[usable & ~held_out()].mean()), rel=1e-4)
+    assert score.total == int((usable & held_out()).sum())
     assert torch.equal(learning.field.features["l"], before.features["l"])
     assert not torch.equal(learning.field.features["s"], before.features["s"])
 
@@ -153,13 +160,7 @@ def test_a_view_without_segments_teaches_nothing():
 
 
 def test_gaussians_get_the_label_of_the_side_that_they_are_on_and_geometry_stays(lifted):
-    clear = is_clear(wall())
-    for level in LEVELS:
-        label, confidence = lifted.label_of_gaussian[level], lifted.confidence[level]
-        has_label = (label != NONE) & clear
-        assert has_label.sum() > 0.5 * clear.sum()
-        assert torch.equal(label[has_label], is_right(wall())[has_label].int())
-        assert torch.equal(label == NONE, confidence == 0)
+    assert all(knows_sides(lifted, level) for level in LEVELS)
     for name, tensor in wall().tensors().items():
         assert torch.equal(lifted.gaussians.tensors()[name], tensor)
     assert lifted.figures is not None

@@ -3,13 +3,11 @@
 
 import pytest
 import torch
-from labelled_wall import Views, is_clear, is_right, labels_by_side, wall
+from labelled_wall import knows_sides, labels_by_side, lifts
 from torch.nn.functional import normalize
 
 from ccl_lgs_ros.field.coded import labels_of_codes
 from ccl_lgs_ros.field.weighted_mean import WeightedMeanLifter, nearest_to_mean
-from ccl_lgs_ros.protocols import NoCheckpoint, no_progress
-from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
 from ccl_lgs_ros.structures import NONE, Codebook, VoteTable
 
 # Labels 0 and 2 have code 1, label 1 has code 0, label 3 has code 2; nobody has code 3.
@@ -63,17 +61,5 @@ def test_an_entry_without_a_label_is_no_answer():
 
 
 def test_the_mean_gives_gaussians_the_label_of_their_side():
-    lifting = WeightedMeanLifter(slots=4, min_labelled=0.3).lift(
-        wall(),
-        Views(),
-        {"wp": labels_by_side()},
-        NumbaRasterizer(),
-        generator=torch.Generator(),
-        checkpoint=NoCheckpoint(),
-        progress=no_progress,
-    )
-    label, confidence = lifting.label_of_gaussian["wp"], lifting.confidence["wp"]
-    has_label = (label != NONE) & is_clear(wall())
-    assert has_label.sum() > 100
-    assert torch.equal(label[has_label], is_right(wall())[has_label].int())
-    assert torch.equal(label == NONE, confidence == 0)
+    lifting = lifts(WeightedMeanLifter, {"wp": labels_by_side()}, slots=4, min_labelled=0.3)()
+    assert knows_sides(lifting, "wp")

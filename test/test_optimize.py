@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from depth_scene import CAMERA, WALL, drive, view
+from depth_scene import CAMERA, WALL, drive, seeded, view
 from skimage.metrics import structural_similarity
 
 from ccl_lgs_ros.camera import Keyframe
@@ -26,14 +26,6 @@ STEPS = 60
 
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-def seeded(keyframes: list[Keyframe]) -> Gaussians:
-    gaussians = Gaussians.empty()
-    for keyframe in keyframes:
-        seen = RASTERIZER.render(gaussians, keyframe.camera, keyframe.world_from_camera)
-        gaussians = gaussians.joined(seed_gaussians(keyframe, seen))
-    return gaussians
 
 
 def with_post(keyframe: Keyframe) -> Keyframe:

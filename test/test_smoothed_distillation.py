@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from kept import Kept, cancels_at
-from labelled_wall import Views, is_clear, is_right, labels_by_side, lifts, tensors_of, wall
+from labelled_wall import Views, is_clear, knows_sides, labels_by_side, lifts, tensors_of, wall
 from torch.nn.functional import cross_entropy
 
 from ccl_lgs_ros.errors import Cancelled
@@ -156,11 +156,9 @@ def test_where_views_contradict_each_other_gaussians_are_uncertain(disputed):
 
 
 def test_what_nobody_disputes_gets_the_label_of_its_side(disputed):
-    for lifting, where in ((lift(), is_clear(wall())), (disputed, is_clear(wall()) & (wall().means[:, 1].abs() > 0.5))):
-        label = lifting.label_of_gaussian["wp"]
-        has_label = (label != NONE) & where
-        assert has_label.sum() > 0.4 * where.sum()
-        assert torch.equal(label[has_label], is_right(wall())[has_label].int())
+    where = is_clear(wall()) & (wall().means[:, 1].abs() > 0.5)
+    assert knows_sides(lift(), "wp", least=0.4)
+    assert knows_sides(disputed, "wp", least=0.4, where=where)
 
 
 def test_a_gaussian_without_a_label_is_not_trusted_at_all():
