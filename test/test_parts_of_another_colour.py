@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts that their whole was cut without: what lies around a whole is one, what stands there is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from test_requests_in_words import NAMES, NameEncoder
 
 from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.languages import SparseCodes
 from ccl_lgs_ros.structures import SemanticLevel, SemanticMap
 
 BOX = ("mug", shell((0.0, 0.0, 0.0), (0.24, 0.16, 0.14)))
@@ -36,9 +39,22 @@ def map_of(*things: tuple[str, NDArray[np.float64]]) -> SemanticMap:
     return SemanticMap(gaussians=gaussians, levels={"wp": level}, encoder="test/1", version=1)
 
 
+def speaking(semantic_map: SemanticMap) -> SemanticMap:
+    """The map in which each Gaussian says for itself what its track said, and the tracks say nothing right."""
+    level = semantic_map.levels["wp"]
+    entry = level.entry_of_track[level.track_of_gaussian.long()][:, None]
+    said = SparseCodes.of(entry, torch.ones(entry.shape))
+    level = replace(level, language=said, entry_of_track=torch.zeros_like(level.entry_of_track))
+    return replace(semantic_map, levels={"wp": level})
+
+
 def sizes(*things: tuple[str, NDArray[np.float64]]) -> list[int]:
     """How many Gaussians each "handle of the mug" has, where the whole is called mug and the part handle."""
-    found = query_map(map_of(*things), "handle of the mug", MapConfig(), NameEncoder())
+    return sizes_in(map_of(*things))
+
+
+def sizes_in(semantic_map: SemanticMap) -> list[int]:
+    found = query_map(semantic_map, "handle of the mug", MapConfig(), NameEncoder())
     return sorted(len(instance.gaussian_ids) for instance in found.instances)
 
 
@@ -59,3 +75,15 @@ def test_a_whole_in_pieces_has_what_lies_across_them_as_one_part() -> None:
 def test_each_of_two_things_has_its_own() -> None:
     name, points = LID
     assert sizes(BOX, LID, ("mug", BOX[1] + [0.6, 0.0, 0.0]), (name, points + [0.6, 0.0, 0.0])) == [len(points)] * 2
+
+
+def test_where_gaussians_speak_for_themselves_parts_are_what_they_say() -> None:
+    assert sizes_in(speaking(map_of(BOX, LID))) == [len(LID[1])]
+    assert sizes_in(speaking(map_of(BOX, BESIDE))) == []
+
+
+def test_a_part_of_one_track_with_its_whole_is_found_where_gaussians_speak_for_themselves() -> None:
+    semantic_map = speaking(map_of(BOX, LID))
+    level = semantic_map.levels["wp"]
+    one = replace(level, track_of_gaussian=torch.zeros_like(level.track_of_gaussian))
+    assert sizes_in(replace(semantic_map, levels={"wp": one})) == [len(LID[1])]

@@ -58,12 +58,11 @@ class MapFinder:
         level = finest(levels)
         parts, score = (), 0.0
         if wholes and prompt.is_understood and level:
-            entries = levels[level].codebook.entries
             parts, score = parts_of(
                 self.semantic_map,
                 level,
-                self.encoder.relevancy(entries, prompt),
-                self.encoder.relevancy(entries, whole),
+                level_relevancy(levels[level], self.encoder, prompt),
+                level_relevancy(levels[level], self.encoder, whole),
                 wholes,
                 self.index[level],
                 threshold=threshold,

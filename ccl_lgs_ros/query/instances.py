@@ -66,9 +66,8 @@ def matched(
     """The Gaussians whose track is as relevant as the threshold or more, and they themselves where they speak."""
     tracks = np.flatnonzero((relevancy.of_track >= threshold) & (index.count > 0))
     ids, place = index.gaussians_of(tracks)
-    own = relevancy.of_track[tracks][place]
+    own = relevancy.at(ids, tracks[place])
     if relevancy.of_gaussian is not None:
-        own = relevancy.of_gaussian[ids]
         ids, place, own = ids[own >= threshold], place[own >= threshold], own[own >= threshold]
     middle, largest = _larger_two(_rows(gaussians.log_scales, ids))
     opacity = expit(_rows(gaussians.logit_opacities, ids))

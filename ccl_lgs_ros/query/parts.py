@@ -6,14 +6,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ccl_lgs_ros.answers import Instance
 from ccl_lgs_ros.query.answer import LEAST_EVIDENCE
 from ccl_lgs_ros.query.boxes import is_inside, upright_box
 from ccl_lgs_ros.query.instances import Group, Matched, grouped, instances_of, matched, parted
-from ccl_lgs_ros.query.relevancy import LevelRelevancy, TrackIndex, relevancy_of_tracks
-from ccl_lgs_ros.structures import NONE, SemanticMap
+from ccl_lgs_ros.query.relevancy import LevelRelevancy, TrackIndex
+from ccl_lgs_ros.structures import NONE, SemanticLevel, SemanticMap
 
 # A part that the whole was cut without, as another colour may be, is a thing that lies around it,
 GROWN = 0.05  # within so many metres of its box
@@ -25,8 +24,8 @@ LEAST_SHARE = 3  # a part may have that many times fewer Gaussians than a thing 
 def parts_of(
     semantic_map: SemanticMap,
     level: str,
-    relevancy_of_entry: Tensor,  # [K] in [0, 1], to the part's name
-    rival_of_entry: Tensor,  # [K] in [0, 1], to the name of the whole
+    relevancy: LevelRelevancy,  # to the part's name
+    rival: LevelRelevancy,  # to the name of the whole
     wholes: Sequence[Instance],
     index: TrackIndex,
     *,
@@ -46,13 +45,10 @@ def parts_of(
         threshold: relevancy that a part must reach if it looks more like the part than like the whole.
         sure: relevancy that suffices, whatever it looks like.
     """
-    relevancy = LevelRelevancy.of_entries(semantic_map.levels[level], relevancy_of_entry)
-    of_track = relevancy.of_track
     found = matched(semantic_map.gaussians, semantic_map.levels[level], index, relevancy, threshold)
     up = np.asarray(semantic_map.map_up, dtype=np.float64)
     least = max(min_gaussians // LEAST_SHARE, 1)
-    rival = relevancy_of_tracks(semantic_map.levels[level], rival_of_entry).numpy()
-    is_like_part = (of_track >= rival)[found.tracks[found.track]]
+    is_like_part = found.relevancy >= rival.at(found.gaussian, found.tracks[found.track])
     owner = _owners(found, wholes)
     may_be = is_like_part | (found.relevancy >= sure)
     around = _pieces(found, may_be & (owner == NONE), up, 1, connect_distance)
@@ -67,7 +63,7 @@ def parts_of(
         groups += _pieces(found, is_own, up, least, connect_distance)
     groups = [group for group in groups if group.evidence >= LEAST_EVIDENCE * threshold]
     groups.sort(key=lambda group: -group.evidence)
-    nearest = _best_inside(semantic_map, level, of_track, wholes)
+    nearest = _best_inside(semantic_map.levels[level], relevancy, wholes)
     score = max((group.score for group in groups), default=min(nearest, float(np.nextafter(threshold, -1.0))))
     return instances_of(found, groups, level, semantic_map.levels[level], up), score
 
@@ -112,10 +108,8 @@ def _only(found: Matched, which: NDArray[np.integer]) -> Matched:
     return replace(found, **{name: getattr(found, name)[which] for name in of_gaussians})
 
 
-def _best_inside(
-    semantic_map: SemanticMap, level: str, of_track: NDArray[np.float32], wholes: Sequence[Instance]
-) -> float:
-    """The highest relevancy of a track [T] that the wholes have Gaussians of."""
-    track = semantic_map.levels[level].track_of_gaussian
-    there = np.unique(np.concatenate([track[whole.gaussian_ids].numpy(force=True) for whole in wholes]))
-    return float(of_track[there[there >= 0]].max(initial=0.0))
+def _best_inside(level: SemanticLevel, relevancy: LevelRelevancy, wholes: Sequence[Instance]) -> float:
+    """The highest relevancy among what the wholes have at a level."""
+    gaussian = np.concatenate([whole.gaussian_ids.numpy(force=True) for whole in wholes])
+    track = level.track_of_gaussian.numpy(force=True)[gaussian]
+    return float(relevancy.at(gaussian[track >= 0], track[track >= 0]).max(initial=0.0))

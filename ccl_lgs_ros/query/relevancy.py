@@ -63,6 +63,10 @@ class LevelRelevancy:
         """That of a level whose Gaussians are what their tracks are, from the relevancy [K] of its entries."""
         return LevelRelevancy(of_track=relevancy_of_tracks(level, relevancy_of_entry).numpy())
 
+    def at(self, gaussian: NDArray[np.integer], track: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The relevancy [n] of some Gaussians [n], each of which has a track [n]: its own, or that of its track."""
+        return self.of_track[track] if self.of_gaussian is None else self.of_gaussian[gaussian]
+
     def on_gaussians(self, level: SemanticLevel) -> Tensor:
         """The relevancy [N] of each Gaussian: its own, or that of its track; 0 where it has none."""
         if self.of_gaussian is not None:
