@@ -6,17 +6,7 @@ import dataclasses
 import pytest
 import torch
 from kept import Kept, cancels_at
-from labelled_wall import (
-    CAMERA,
-    Views,
-    held_out,
-    knows_sides,
-    labels_by_side,
-    lifts,
-    no_labels,
-    tensors_of,
-    wall,
-)
+from labelled_wall import CAMERA, Views, held_out, knows_sides, labels_by_side, lifts, no_labels, tensors_of, wall
 from torch.nn.functional import cross_entropy, normalize
 
 from ccl_lgs_ros.errors import Cancelled

@@ -2,13 +2,13 @@
 """Laws of the instance field: single masks teach it things, masks name them, and it goes on after a kill."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import ClassVar, cast
 
 import numpy as np
 import pytest
 import torch
-from labelled_wall import CAMERA, Views, is_clear, is_right, labels_by_side, wall
+from kept import Kept, cancels_at
+from labelled_wall import CAMERA, Views, is_clear, is_right, labels_by_side, lifts, wall
 from torch import Tensor
 
 from ccl_lgs_ros.answers import Prompt
@@ -19,7 +19,7 @@ from ccl_lgs_ros.field.instance_field import InstanceFieldLifter
 from ccl_lgs_ros.field.instance_language import Instances, instance_language, scores
 from ccl_lgs_ros.labelling import LabelledView, Lifting
 from ccl_lgs_ros.map_subject import MapSubject
-from ccl_lgs_ros.protocols import Encoder, NoCheckpoint, no_progress
+from ccl_lgs_ros.protocols import Encoder
 from ccl_lgs_ros.rendering.numba_cpu import NumbaRasterizer
 from ccl_lgs_ros.semantics import semantic_level
 from ccl_lgs_ros.structures import NONE, Gaussians, SemanticMap
@@ -27,42 +27,20 @@ from ccl_lgs_ros.structures import NONE, Gaussians, SemanticMap
 RASTERIZER = NumbaRasterizer()
 LABELS = {"wp": labels_by_side()}
 
-
-class Kept:
-    """A checkpoint in memory."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-
-    def load(self) -> Mapping[str, Tensor]:
-        return self.tensors
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def lift(checkpoint=None, progress=no_progress, labels=LABELS, views=None, gaussians=None, **options) -> Lifting:
-    defaults = {
-        "slots": 4,
-        "min_confidence": 0.5,
-        "min_labelled": 0.3,
-        "channels": 6,
-        "iterations": 80,
-        "learning_rate": 0.05,
-        "coarse_clusters": 2,
-        "fine_clusters": 2,
-        "track_vote": False,
-        "checkpoint_every": 20,
-    }
-    return InstanceFieldLifter(**{**defaults, **options}).lift(
-        wall() if gaussians is None else gaussians,
-        Views() if views is None else views,
-        labels,
-        RASTERIZER,
-        generator=torch.Generator().manual_seed(0),
-        checkpoint=checkpoint or NoCheckpoint(),
-        progress=progress,
-    )
+lift = lifts(
+    InstanceFieldLifter,
+    LABELS,
+    slots=4,
+    min_confidence=0.5,
+    min_labelled=0.3,
+    channels=6,
+    iterations=80,
+    learning_rate=0.05,
+    coarse_clusters=2,
+    fine_clusters=2,
+    track_vote=False,
+    checkpoint_every=20,
+)
 
 
 def everything(lifting: Lifting) -> list[Tensor]:
@@ -110,14 +88,9 @@ def test_tracks_join_the_pieces_of_a_thing_where_they_have_a_vote(lifted):
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(lifted):
     for stop in (33, 90, 110):  # among the features, the coarse clusters, the fine ones
-
-        def cancels(stage: str, done: int, total: int, stop: int = stop, **figures: float) -> None:
-            if stage == "distill" and done == stop:
-                raise Cancelled
-
         kept = Kept()
         with pytest.raises(Cancelled):
-            lift(kept, cancels)
+            lift(kept, cancels_at(stop))
         resumed = lift(kept)
         assert all(torch.equal(a, b) for a, b in zip(everything(resumed), everything(lifted), strict=True))
 

@@ -7,17 +7,7 @@ from typing import cast
 import pytest
 import torch
 from kept import Kept, cancels_at
-from labelled_wall import (
-    CAMERA,
-    Views,
-    held_out,
-    knows_sides,
-    labels_by_side,
-    lifts,
-    no_labels,
-    tensors_of,
-    wall,
-)
+from labelled_wall import CAMERA, Views, held_out, knows_sides, labels_by_side, lifts, no_labels, tensors_of, wall
 from torch import Tensor
 from torch.nn.functional import normalize
 
