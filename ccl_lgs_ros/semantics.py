@@ -140,14 +140,15 @@ def refined(
     lifting = lift(
         gaussians, seen, tables, labels, parts, generator=generator, checkpoint=checkpoint, progress=progress
     )
+    levels = {name: semantic_level(lifting, name, labels[name]) for name in labels}
     figures: dict[str, object] = {
         "codebook_seconds": round(fitted - began, 1),
         "lift_seconds": round(time.monotonic() - fitted, 1),
-        "entries": {name: int((level.codebook.weight > 0).sum()) for name, level in labels.items()},
+        "entries": {name: int((level.codebook.weight > 0).sum()) for name, level in levels.items()},
         **(lifting.figures or {}),
     }
     logger.info("semantics: %s", figures)
-    return lifting, {name: semantic_level(lifting, name, labels[name]) for name in labels}, figures
+    return lifting, levels, figures
 
 
 def semantic_level(lifting: Lifting, name: str, labels: LevelLabels) -> SemanticLevel:
