@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ccl_lgs_ros.answer_views import answer_view
 from ccl_lgs_ros.answers import Answer, Prompt
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.errors import MapError
@@ -18,6 +19,20 @@ from ccl_lgs_ros.field.autoencoder import decoded, nearest_codes, says_vectors
 from ccl_lgs_ros.field.decoder import DECODED_AT_ONCE, MIN_ALPHA, decoded_codes
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.structures import NONE, Rendering, SemanticField, SemanticMap
+
+
+def seen_by(
+    way: str,
+    semantic_map: SemanticMap,
+    found: Answer,
+    encoder: Encoder,
+    rasterizer: Rasterizer,
+    camera: Camera,
+    world_from_camera: NDArray[np.float64],
+) -> tuple[Tensor, Tensor]:
+    """The mask [H, W] bool and the relevancy [H, W] of an answer, by the field or by votes, as `query.view` says."""
+    see = field_view if way == "field" else answer_view
+    return see(semantic_map, found, encoder, rasterizer, camera, world_from_camera)
 
 
 def field_view(

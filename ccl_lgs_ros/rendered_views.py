@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ccl_lgs_ros.backends import configured_part
 from ccl_lgs_ros.config import MapConfig
 from ccl_lgs_ros.errors import MapError
-from ccl_lgs_ros.field_view import field_view
+from ccl_lgs_ros.field_view import seen_by
 from ccl_lgs_ros.pictures import rendered_color
-from ccl_lgs_ros.pipeline import answer_view, create_encoder, query_map
+from ccl_lgs_ros.pipeline import create_encoder, query_map
 from ccl_lgs_ros.protocols import Progress, no_progress
 from ccl_lgs_ros.storage.cameras import PosedCamera, read_cameras
 from ccl_lgs_ros.storage.map_directory import MapDirectory
@@ -52,8 +52,8 @@ def write_views(
         _write(output / f"{posed.stem}.rgb.png", color)
         _write(output / f"{posed.stem}.depth.png", millimetres)
         if found is not None and encoder is not None:
-            see = field_view if config.query.view == "field" else answer_view
-            mask, relevancy = see(semantic_map, found, encoder, rasterizer, posed.camera, posed.world_from_camera)
+            drawn_with = encoder, rasterizer, posed.camera, posed.world_from_camera
+            mask, relevancy = seen_by(config.query.view, semantic_map, found, *drawn_with)
             _write(output / f"{posed.stem}.relevancy.png", (relevancy.numpy() * 255).round().astype(np.uint8))
             _write(output / f"{posed.stem}.mask.png", mask.numpy().astype(np.uint8) * 255)
         if doubted:

@@ -32,7 +32,7 @@ model_shim.activate()
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
-BUDGETS = {"test": 1700, "test/ros": 1200, "test/build": 360}  # seconds that a folder of tests may take, all workers
+BUDGETS = {"test": 1700, "test/ros": 1260, "test/build": 360}  # seconds that a folder of tests may take, all workers
 SLOWEST_SHOWN = 5
 # What takes longest starts first, so that workers end together; tests of one folder or file here stay with one worker.
 # The whole method goes before all but the nodes: it maps the rooms that other files ask for, so none of them waits.

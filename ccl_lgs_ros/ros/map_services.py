@@ -73,7 +73,7 @@ class MapServices:
             response.points = [cloud] if request.include_points else []
             if options.publish_results:
                 self._answers.publish(response, request.prompt, cloud)
-                self._views.answered(reply.semantic_map, answer)
+                self._views.answered(reply.semantic_map, answer, config.query.view)
         self._planners.answered(reply, found, question.num_approaches > 0 and options.publish_results)
         response.query_time = time.monotonic() - began
         return response

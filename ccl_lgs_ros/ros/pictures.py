@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ccl_lgs_ros.answer_views import MIN_SHOWN_ALPHA, answer_view
+from ccl_lgs_ros.answer_views import MIN_SHOWN_ALPHA
 from ccl_lgs_ros.answers import Answer
 from ccl_lgs_ros.asking import query_map
 from ccl_lgs_ros.boxes_in_pictures import with_box
 from ccl_lgs_ros.camera import Camera
 from ccl_lgs_ros.config import MapConfig
+from ccl_lgs_ros.field_view import seen_by
 from ccl_lgs_ros.pictures import rendered_color, with_mask
 from ccl_lgs_ros.protocols import Encoder, Rasterizer
 from ccl_lgs_ros.ros.conversions import header_message, image_message
@@ -41,6 +42,7 @@ class Sight:
     semantic_map: SemanticMap
     answer: Answer
     view: View
+    way: str  # how: the option query.view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,7 +67,11 @@ def asked_picture(
     if not (request.relevancy or request.mask):
         return asked
     found = query_map(semantic_map, prompt, config, reader.encoder, index=reader.index)
-    return replace(asked, encoder=reader.encoder, sight=Sight(semantic_map=semantic_map, answer=found, view=view))
+    return replace(
+        asked,
+        encoder=reader.encoder,
+        sight=Sight(semantic_map=semantic_map, answer=found, view=view, way=config.query.view),
+    )
 
 
 def draw(asked: AskedPicture, stamp_ns: int) -> RenderView.Response:
@@ -84,7 +90,7 @@ def draw(asked: AskedPicture, stamp_ns: int) -> RenderView.Response:
             response.depth = [image_message(depth.float().cpu().numpy(), header)]
     if asked.sight is not None and asked.encoder is not None:
         found, pose = asked.sight.answer, asked.view.world_from_camera
-        mask, relevancy = answer_view(semantic_map, found, asked.encoder, asked.rasterizer, camera, pose)
+        mask, relevancy = seen_by(asked.sight.way, semantic_map, found, asked.encoder, asked.rasterizer, camera, pose)
         response.unknown_words = list(found.prompt.unknown_words)
         if request.relevancy:
             response.relevancy = [image_message(relevancy.float().cpu().numpy(), header)]
@@ -100,7 +106,8 @@ def answer_pictures(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The mask [H, W], 0 or 255, of an answer, and the map [H, W, 3] with the mask and the boxes drawn over it."""
     view, semantic_map = sight.view, sight.semantic_map
-    mask, _ = answer_view(semantic_map, sight.answer, encoder, rasterizer, view.camera, view.world_from_camera)
+    seen_from = view.camera, view.world_from_camera
+    mask, _ = seen_by(sight.way, semantic_map, sight.answer, encoder, rasterizer, *seen_from)
     is_shown = mask.cpu().numpy()
     overlay = with_mask(map_picture(semantic_map, rasterizer, view), is_shown)
     for instance in sight.answer.instances:

@@ -238,6 +238,7 @@ class QueryNode(AutostartNode):
         reader.open()
         self.active_reader()
         self._path, self.reader = path, reader
+        self._refresh(reader)
         reader.is_ready_to_ask()
         response.success, response.message = True, f"the map {path} is asked from now on"
         response.map_version, response.num_keyframes = reader.version, reader.num_keyframes()

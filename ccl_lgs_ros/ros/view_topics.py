@@ -38,14 +38,14 @@ class ViewTopics:
         self._mask = node.create_publisher(Image, "query/mask", **with_overrides(LATCHED))
         self._overlay = node.create_publisher(Image, "query/overlay", **with_overrides(LATCHED))
         self._preview = node.create_publisher(Image, "preview", **with_overrides(best_effort))
-        self._due: Sight | tuple[SemanticMap, Answer] | None = None  # the last answer while it is not drawn
+        self._due: Sight | tuple[SemanticMap, Answer, str] | None = None  # the last answer while it is not drawn
         self._drawing: Loading[list[Picture]] | None = None
         self._preview_began = self._next_preview = 0.0  # by time.monotonic()
         self._shown: tuple[PreviewKey, Picture] | None = None  # the last preview
 
-    def answered(self, semantic_map: SemanticMap, answer: Answer) -> None:
-        """An answer, to be seen from the newest keyframe."""
-        self._due = (semantic_map, answer)
+    def answered(self, semantic_map: SemanticMap, answer: Answer, way: str) -> None:
+        """An answer, to be seen from the newest keyframe, as the option query.view has it."""
+        self._due = (semantic_map, answer, way)
 
     def seen(self, sight: Sight) -> None:
         """An answer that was looked at from somewhere."""
@@ -70,9 +70,10 @@ class ViewTopics:
             self._next_preview = self._preview_began + preview_period  # also where drawing fails
             self._draw_preview(reader)
 
-    def _draw_answer(self, reader: MapReader, due: Sight | tuple[SemanticMap, Answer]) -> None:
+    def _draw_answer(self, reader: MapReader, due: Sight | tuple[SemanticMap, Answer, str]) -> None:
         if isinstance(due, tuple):
-            due = Sight(semantic_map=due[0], answer=due[1], view=newest_view(reader, MOST_PIXELS))
+            semantic_map, answer, way = due
+            due = Sight(semantic_map=semantic_map, answer=answer, view=newest_view(reader, MOST_PIXELS), way=way)
         sight, encoder, rasterizer = due, reader.encoder, reader.rasterizer
 
         def draw() -> list[Picture]:
