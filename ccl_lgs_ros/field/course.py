@@ -3,7 +3,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -143,38 +142,3 @@ class Training:
                 save()
                 raise
         save()
-
-
-def follow(
-    course: Course,
-    learner: Any,
-    step: Callable[[LabelledView], Score],
-    views: LabelledViews,
-    *,
-    iterations: int,
-    patience: int,
-    generator: torch.Generator,
-    checkpoint: Checkpoint,
-    checkpoint_every: int,
-    progress: Progress,
-) -> None:
-    """As Training.follow does, with a learner that holds its tensors by itself."""
-
-    def save() -> None:
-        if checkpoint_every:
-            checkpoint.save({**learner.tensors(), **course.tensors()})
-
-    kept = checkpoint.load() if checkpoint_every else {}
-    if kept:
-        learner.restore(kept)
-        course.restore(kept)
-    while course.step < iterations and not course.is_stale(patience):
-        course.add(step(views[course.next_view(len(views), generator)]))
-        if checkpoint_every and course.step % checkpoint_every == 0:
-            save()
-        try:
-            progress("distill", course.step, iterations, loss=course.last_loss)
-        except Cancelled:
-            save()
-            raise
-    save()

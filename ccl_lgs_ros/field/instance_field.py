@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ccl_lgs_ros.field.course import Course, follow
+from ccl_lgs_ros.field.course import Course, Training
 from ccl_lgs_ros.field.instance_language import Instances, instance_language
 from ccl_lgs_ros.field.instance_learning import InstanceLearner, Schedule
 from ccl_lgs_ros.field.registration import FULL_CONFIDENCE, RegistrationLifter
@@ -59,7 +59,8 @@ class InstanceFieldLifter:
         self._schedule = Schedule(features=iterations, codebook=iterations // CODEBOOK_SHARE)
         self.channels, self.learning_rate = channels, learning_rate
         self.clusters = (coarse_clusters, fine_clusters)
-        self.track_vote, self.checkpoint_every = track_vote, checkpoint_every
+        self._training = Training(iterations=self._schedule.total, patience=0, checkpoint_every=checkpoint_every)
+        self.track_vote = track_vote
 
     def lift(
         self,
@@ -88,17 +89,8 @@ class InstanceFieldLifter:
                 clusters=self.clusters,
                 generator=generator,
             )
-            follow(
-                course,
-                learner,
-                lambda view: learner.step(view, rasterizer),
-                views,
-                iterations=self._schedule.total,
-                patience=0,
-                generator=generator,
-                checkpoint=checkpoint,
-                checkpoint_every=self.checkpoint_every,
-                progress=progress,
+            course = self._training.follow(
+                learner, lambda view: learner.step(view, rasterizer), views, checkpoint, progress
             )
             learner.finish()
             made = {

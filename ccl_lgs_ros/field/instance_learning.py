@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from ccl_lgs_ros.field.decoder import MIN_ALPHA
 from ccl_lgs_ros.field.instance_losses import contrastive_loss, mask_means, pseudo_feature_loss, smoothing_loss
 from ccl_lgs_ros.field.joined_clusters import joined
-from ccl_lgs_ros.field.learning import ADAM_STATE, BETAS, Score
+from ccl_lgs_ros.field.trained import Score, Trained
 from ccl_lgs_ros.field.two_level_codebook import (
     Clusters,
     coarse_clusters,
@@ -45,7 +45,7 @@ class Schedule:
         return self.features + 2 * self.codebook
 
 
-class InstanceLearner:
+class InstanceLearner(Trained):
     """Holds the features of some levels and, once they are learnt, their clusters.
 
     Args:
@@ -72,25 +72,17 @@ class InstanceLearner:
     ) -> None:
         self._gaussians, self._seen = gaussians.detached(), torch.nonzero(is_seen)[:, 0]
         self._place = places(self._gaussians.means)[self._seen]
-        self._channels, self._schedule, self._clusters, self._generator = channels, schedule, clusters, generator
-        self._learnt = {name: self._started(len(gaussians)).to(gaussians.means.device) for name in levels}
-        for values in self._learnt.values():
-            values.requires_grad_()
-        self._adam = torch.optim.Adam(list(self._learnt.values()), lr=learning_rate, betas=BETAS)
+        self._channels, self._schedule, self._clusters = channels, schedule, clusters
+        start = {name: (first_features(len(gaussians), channels, generator), learning_rate) for name in levels}
+        super().__init__(start, gaussians.means.device, generator)
         self._pseudo: dict[str, Tensor] = {}  # the features as they were learnt
         self._coarse: dict[str, Clusters] = {}
         self._fine: dict[str, Clusters] = {}
         self._spread = dict.fromkeys(levels, 0.0)  # squared, of features around the mean of their mask
-        self._step = 0
-
-    def _started(self, count: int) -> Tensor:
-        """Features [N, C] before anything is learnt."""
-        middle = torch.randn(1, self._channels, generator=self._generator)
-        return middle + START_SPREAD * torch.randn(count, self._channels, generator=self._generator)
 
     def features(self, level: str) -> Tensor:
         """The features [N, C] as they are drawn, in the unit cube."""
-        return (normalize(self._learnt[level].detach(), dim=1) + 1.0) / 2.0
+        return (normalize(self.now[level].detach(), dim=1) + 1.0) / 2.0
 
     def leaves(self, level: str) -> Tensor:
         """The fine cluster [N] of each Gaussian, -1 for those that no view shows.
@@ -108,14 +100,10 @@ class InstanceLearner:
     def step(self, view: LabelledView, rasterizer: Rasterizer) -> Score:
         """Learn from a view: from its masks first, later from what clusters change in it."""
         self._begin_stage()
-        self._adam.zero_grad(set_to_none=True)
-        learnt = {name: (normalize(values, dim=1) + 1.0) / 2.0 for name, values in self._learnt.items()}
+        learnt = {name: (normalize(values, dim=1) + 1.0) / 2.0 for name, values in self.now.items()}
         losses = self._code_losses if self._coarse else self._mask_losses
-        loss = torch.stack(losses(learnt, view, rasterizer)).sum()
-        loss.backward()
-        self._adam.step()
-        self._step += 1
-        return Score(loss=float(loss.detach()), correct=0, total=0)
+        self.steps["views"] += 1
+        return Score(loss=self.descend(losses(learnt, view, rasterizer)), correct=0, total=0)
 
     def finish(self) -> None:
         """Cluster what was learnt, if the last step did not; afterwards there are leaves."""
@@ -125,13 +113,8 @@ class InstanceLearner:
             self._begin_fine()
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that a later learner needs to go on from here."""
-        kept = {"random": self._generator.get_state(), "learner_step": torch.tensor(self._step)}
+        kept = super().tensors()
         kept["spread"] = torch.tensor(list(self._spread.values()), dtype=torch.float64)
-        for name, values in self._learnt.items():
-            kept[f"value.{name}"] = values.detach().clone()
-            state = self._adam.state[values]
-            kept.update({f"{key}.{name}": state[key].clone() for key in ADAM_STATE if key in state})
         kept.update({f"pseudo.{name}": tensor for name, tensor in self._pseudo.items()})
         for kind, levels in (("coarse", self._coarse), ("fine", self._fine)):
             for name, clusters in levels.items():
@@ -139,16 +122,9 @@ class InstanceLearner:
         return kept
 
     def restore(self, kept: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
-        self._generator.set_state(kept["random"])
-        self._step = int(kept["learner_step"])
+        super().restore(kept)
         self._spread = dict(zip(self._spread, kept["spread"].tolist(), strict=True))
-        for name, values in self._learnt.items():
-            with torch.no_grad():
-                values.copy_(kept[f"value.{name}"])
-            if f"step.{name}" in kept:
-                moments = {key: kept[f"{key}.{name}"].to(values) for key in ("exp_avg", "exp_avg_sq")}
-                self._adam.state[values] = {"step": kept[f"step.{name}"].clone(), **moments}
+        for name in self.now:
             if f"pseudo.{name}" in kept:
                 self._pseudo[name] = kept[f"pseudo.{name}"]
             for kind, levels in (("coarse", self._coarse), ("fine", self._fine)):
@@ -191,33 +167,40 @@ class InstanceLearner:
 
     def _begin_stage(self) -> None:
         """Clusters as this step needs them."""
-        first, second = self._schedule.features, self._schedule.features + self._schedule.codebook
-        if self._step >= first and not self._coarse:
+        step, first = self.steps["views"], self._schedule.features
+        second = first + self._schedule.codebook
+        if step >= first and not self._coarse:
             self._begin_coarse()
-        elif self._step >= second and not self._fine:
+        elif step >= second and not self._fine:
             self._begin_fine()
-        elif self._coarse and (self._step - first) % CLUSTERED_EVERY == 0:
+        elif self._coarse and (step - first) % CLUSTERED_EVERY == 0:
             self._cluster_again()
 
     def _begin_coarse(self) -> None:
-        for name in self._learnt:
+        for name in self.now:
             self._pseudo[name] = self.features(name)
             rows = self._pseudo[name][self._seen]
             self._coarse[name] = coarse_clusters(
-                rows, self._place, self._clusters[0], self._spread[name], self._generator
+                rows, self._place, self._clusters[0], self._spread[name], self.generator
             )
 
     def _begin_fine(self) -> None:
-        for name in self._learnt:
+        for name in self.now:
             rows = self.features(name)[self._seen]
             self._fine[name] = fine_clusters(
-                rows, self._coarse[name], self._clusters[1], self._spread[name], self._generator
+                rows, self._coarse[name], self._clusters[1], self._spread[name], self.generator
             )
 
     def _cluster_again(self) -> None:
-        for name in self._learnt:
+        for name in self.now:
             rows = self.features(name)[self._seen]
             if self._fine:
                 self._fine[name] = settled_within(rows, self._fine[name], self._coarse[name])
             else:
                 self._coarse[name] = self._coarse[name].settled(torch.cat([rows, self._place], dim=1))
+
+
+def first_features(count: int, channels: int, generator: torch.Generator) -> Tensor:
+    """Features [N, C] before anything is learnt."""
+    middle = torch.randn(1, channels, generator=generator)
+    return middle + START_SPREAD * torch.randn(count, channels, generator=generator)

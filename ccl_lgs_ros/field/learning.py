@@ -15,8 +15,6 @@ from ccl_lgs_ros.protocols import Rasterizer
 from ccl_lgs_ros.structures import Gaussians, Rendering, SemanticField
 
 FIRST_LENGTH = 0.1  # standard deviation of a feature's numbers at the start: small, so that directions turn fast
-BETAS = (0.9, 0.999)  # of Adam, as in CCL-LGS
-ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")  # by torch's names
 
 # Of Adam, for what a joint training moves besides the features; those of 3DGS.
 MEANS_RATE = 1.6e-4  # times the extent of the scene
