@@ -11,7 +11,7 @@ import numpy as np
 
 from ccl_lgs_ros.commands.shared_arguments import add_config_arguments, config_of, updated_query
 from ccl_lgs_ros.errors import MapError
-from ccl_lgs_ros.level_names import WANTED, named_level
+from ccl_lgs_ros.level_names import WANTED, level_of_map
 
 if TYPE_CHECKING:
     from ccl_lgs_ros.answers import Instance
@@ -152,7 +152,7 @@ def _things(
         if not found.instances:
             print(found.message)
         return found.instances
-    thing = thing_of_id(semantic_map, arguments.id, named_level(semantic_map.levels, config.query.level))
+    thing = thing_of_id(semantic_map, arguments.id, level_of_map(semantic_map.levels, config.query.level))
     if thing is None:
         print(f"nothing found: no thing has the id {arguments.id}")
     return () if thing is None else (thing,)
