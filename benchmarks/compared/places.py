@@ -35,7 +35,7 @@ from ccl_lgs_ros.synthetic.surfaces import TrueSurface
 from ccl_lgs_ros.synthetic_perception import SyntheticPerception
 from ccl_lgs_ros.working_size import WorkingSize
 
-THRESHOLDS = (0.50, 0.52, 0.54, 0.56, 0.58, 0.60, 0.62, 0.64, 0.66)  # that are tried in rooms
+THRESHOLDS = (0.50, 0.52, 0.54, 0.56, 0.58, 0.60, 0.62)  # that are tried in rooms
 BAGS = ("kitchen", "shelf")
 SHELF, KITCHEN = "label_fusion_rgbd_15", "redkitchen_rgbd_60"
 SHELF_LABELS, SHELF_PROMPTS = "/ground_truth/segm", {132: "light blue box"}
@@ -54,7 +54,7 @@ class Plan:
     keyframes: int = 24
     views: int = 5  # that are scored
     steps: int = 120  # of photometric optimisation
-    train_steps: int = 400  # of a lifter, of a codebook and of each of its parts, at most
+    train_steps: int = 400  # of a lifter, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

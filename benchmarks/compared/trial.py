@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from proof.trial import Memory
 
-from ccl_lgs_ros.config import MapConfig, options, updated
+from ccl_lgs_ros.config import MapConfig, updated
 from ccl_lgs_ros.evaluation.instances import bulk, owners
 from ccl_lgs_ros.evaluation.protocols import fixed_threshold
 from ccl_lgs_ros.gaussians.psnr import psnr_report
@@ -100,11 +100,7 @@ def config_at(place: Place, name: str, plan: Plan, has_video: bool) -> MapConfig
     """The options of a recipe with what is shared here: geometry, perception, sizes in pixels, steps at most."""
     common = updated(MapConfig(), {**place.settings, **BUILTIN})
     config = replace(recipe(name), device=common.device, **{group: getattr(common, group) for group in SHARED})
-    steps = {
-        key: min(value, plan.train_steps)
-        for key, _, value in options(config)
-        if key.startswith(("field.", "codebook.")) and key.endswith("iterations")
-    }
+    steps = {"field.iterations": min(config.field.iterations, plan.train_steps)}
     small = {key: value for key, value in place.settings.items() if key.startswith(("masks.", "association."))}
     config = updated(config, {**steps, **small, "field.checkpoint_every": 0, "query.threshold": 0.0})
     return config if has_video else updated(config, without_video(config))
