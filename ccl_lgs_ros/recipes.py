@@ -42,7 +42,7 @@ RECIPES: tuple[Recipe, ...] = (
         source="OpenGaussian (Wu et al., NeurIPS 2024)",
         gives="Things found in 3D from the masks of single views alone, without tracks: to ask by text or by a click.",
         differs="Hundreds of steps on a finished map in place of tens of thousands; the numbers of clusters come from "
-        "the data, unless they are set.",
+        "the data, unless they are set, and clusters that touch and differ no more than one mask does are joined.",
     ),
     Recipe(
         name="langsplat",
@@ -81,7 +81,7 @@ RECIPES: tuple[Recipe, ...] = (
         source="Gaga (Lyu et al., arXiv 2404.07977, 2024)",
         gives="Tracks from views that are unordered, far apart or lit differently, without a video model and without "
         "asking what a thing looks like.",
-        differs="What is in front in a mask is told by rendering weight, not by the nearest centres. 1000 steps for "
+        differs="What is in front in a mask is told by rendering weight, not by the nearest centres. 1500 steps for "
         "the identities, not 10 000, and a code per group so that it can be asked in words.",
     ),
     Recipe(
