@@ -43,7 +43,7 @@ quality: setup ## map the recordings in DATA/bags, five minutes each, and score 
 proof: setup ## measure what each part of the method earns (40 minutes); DATA=... holds models/, see docs/method.md
 	@$(RUN) benchmarks/method.py $(DATA)
 
-recipes: setup ## compare all recipes in rooms and on recordings (long); DATA=... holds models/ and bags/
+recipes: setup ## compare all recipes in rooms and on recordings (1 h); DATA=... holds models/ and bags/
 	@$(RUN) benchmarks/recipes.py $(DATA) $(ARGS)
 
 answers: setup ## measure instances, relations, parts and approach poses in rooms; DATA=... holds models/, see docs/answers.md

@@ -3,10 +3,10 @@
 
 Synthetic rooms, perceived with the errors of real models (docs/noise_model.md, three seeds), and two recordings of
 real cameras, perceived by the builtin parts. Images are mapped at a width of 160 pixels, few of them, and training is
-cut to a few hundred steps, so that two cores manage it (how long it takes is not measured yet): what a recipe needs
-more of is not seen here. The Gaussians of a place are made once. Everything goes to benchmarks/results/recipes.json,
-after each place, and the tables into docs/recipes.md; with --quick, or with some recipes or places alone, to
-recipes_partial.json alone. DATA is a folder with `models`, tables of CLIP's text vectors, and `bags`.
+cut to a few hundred steps, so that two cores manage it (in 56 minutes): what a recipe needs more of is not seen here.
+The Gaussians of a place are made once. Everything goes to benchmarks/results/recipes.json, after each place, and the
+tables into docs/recipes.md; with --quick, or with some recipes or places alone, to recipes_partial.json alone. DATA
+is a folder with `models`, tables of CLIP's text vectors, and `bags`.
 """
 
 import argparse
@@ -80,18 +80,24 @@ def main() -> None:
     is_whole = not arguments.quick and wanted == ["", *ENTRIES] and set(places) == {*BAGS, *ROOMS}
     path = arguments.output / f"recipes{'' if is_whole else '_partial'}.json"
     arguments.output.mkdir(parents=True, exist_ok=True)
-    trials = json.loads(path.read_text())["trials"] if arguments.go_on and path.exists() else []
+    earlier = json.loads(path.read_text()) if arguments.go_on and path.exists() else {"trials": [], "minutes": 0.0}
+    trials = earlier["trials"]
     done = {trial["place"].removeprefix("room ") for trial in trials}
     began = time.monotonic()
+
+    def write() -> None:
+        facts = {
+            "minutes": round(earlier["minutes"] + (time.monotonic() - began) / 60, 1),
+            "plan": {key: value for key, value in asdict(plan).items() if key != "data"},
+            "machine": machine(),
+        }
+        path.write_text(as_json({**facts, "summary": summary(trials)}, trials))
+
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         for run in as_completed([pool.submit(try_place, name, wanted, plan) for name in places if name not in done]):
             trials = sorted(trials + run.result(), key=lambda trial: (trial["place"], trial["seed"]))
-            facts = {
-                "minutes": round((time.monotonic() - began) / 60, 1),
-                "plan": {key: value for key, value in asdict(plan).items() if key != "data"},
-                "machine": machine(),
-            }
-            path.write_text(as_json({**facts, "summary": summary(trials)}, trials))
+            write()
+    write()
     text = tables(summary(trials))
     print(text)
     if is_whole:

@@ -42,7 +42,7 @@ SHELF_LABELS, SHELF_PROMPTS = "/ground_truth/segm", {132: "light blue box"}
 RED_SHARE = 0.1  # of a photo of the kitchen, from which its red is scored
 PATCH_PX = 400  # of red that is one thing to point at
 WIDTH = 160  # pixels, for mapping
-SEED_STRIDE = 3  # pixels between new Gaussians: fewer than a map has, to save time
+ROOM_STRIDE, BAG_STRIDE = 3, 2  # pixels between new Gaussians: fewer than a map has, to save time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class Place:
 def room_place(number: int, plan: Plan) -> Place:
     """The room of a number, its masks and features with the errors of real models."""
     names, vectors = read_text_vectors(plan.data / "models")
-    settings = {**SMALL_IMAGES, "gaussians.seed_stride": SEED_STRIDE, "gaussians.iterations": plan.steps}
+    settings = {**SMALL_IMAGES, "gaussians.seed_stride": ROOM_STRIDE, "gaussians.iterations": plan.steps}
     config = updated(MapConfig(), settings)
     trial = trial_room(number, "drive", plan.keyframes, plan.views, config, configured_part("rasterizer", config)[0])
     surface = TrueSurface(trial.room)
@@ -121,7 +121,7 @@ def bag_place(name: str, plan: Plan, folder: Path) -> Place:
     """
     bag = plan.data / "bags" / {"shelf": SHELF, "kitchen": KITCHEN}[name]
     settings: dict[str, object] = dict(check_bag(bag).settings) if name == "kitchen" else {}
-    settings |= {"gaussians.image_width": WIDTH, "gaussians.seed_stride": SEED_STRIDE, "association.min_votes": 2.5}
+    settings |= {"gaussians.image_width": WIDTH, "gaussians.seed_stride": BAG_STRIDE, "association.min_votes": 2.5}
     config = updated(MapConfig(), settings)
     store = KeyframeStore(MapDirectory.create(folder / "map"), writable=True)
     capture_bag(bag, store, config, no_progress)

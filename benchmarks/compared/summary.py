@@ -49,11 +49,11 @@ def _of_group(trials: Sequence[dict]) -> dict[str, dict]:
         figures = [
             {**row["figures"], **row["figures"]["answers"][chosen[at]]} for row, at in zip(rows, places, strict=True)
         ]
-        found[name] = {
-            figure: bootstrapped(np.array([row[figure] for row in figures]), places)
-            for figure, *_ in (*SHARES, *COSTS)
-            if all(row[figure] is not None for row in figures)
-        }
+        for figure, *_ in (*SHARES, *COSTS):
+            known = np.array([row[figure] is not None for row in figures])
+            if known.any():  # a view or two may have nothing to compare with
+                values = np.array([row[figure] for row in figures if row[figure] is not None])
+                found.setdefault(name, {})[figure] = bootstrapped(values, places[known])
     return found
 
 
