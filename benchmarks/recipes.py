@@ -3,7 +3,7 @@
 
 Synthetic rooms, perceived with the errors of real models (docs/noise_model.md, three seeds), and two recordings of
 real cameras, perceived by the builtin parts. Images are mapped at a width of 160 pixels, few of them, and training is
-cut to a few hundred steps, so that two cores manage it (in 56 minutes): what a recipe needs more of is not seen here.
+cut to a few hundred steps, so that two cores manage it, in about an hour: what needs more is not seen here.
 The Gaussians of a place are made once. Everything goes to benchmarks/results/recipes.json, after each place, and the
 tables into docs/recipes.md; with --quick, or with some recipes or places alone, to recipes_partial.json alone. DATA
 is a folder with `models`, tables of CLIP's text vectors, and `bags`.
